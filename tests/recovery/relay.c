@@ -22,18 +22,27 @@
  *                      in pieces of N bytes at most, so many microseconds apart; 0: no more
  *   corrupt at=N [WAY] the byte that comes after N more is turned over (way: to-target)
  *   spoil N [lose=M] [header] [WAY]
- *                      a byte of the data of one PDU in N is turned over, by chance, and one PDU in
- * M that may be lost does not go on; 0: no more.  All links must have data digests, and header
- * digests or none, and begin after the rule stall [WAY]        nothing is forwarded, nothing lost:
- * TCP's windows fill up go [WAY]           ends that hole on|off        what comes is read and
- * dropped, new connections are taken and stay silent. A link that has lost bytes stays dead after
- * that refuse [MS]        new connections are refused, for so long or until accept accept ends that
+ *                      a byte of the data of one PDU in N is turned over, by chance, and one PDU
+ *                      in M that may be lost does not go on; 0: no more.  All links must have data
+ *                      digests, and header digests or none, and begin after the rule
+ *   next spoil|lose|cut [rst|fin] [ENDS] KIND
+ *                      the same to the next PDU of a kind, once; or the link is cut in front of it.
+ *                      Links as with spoil, which may be 0.  KIND: command, one that has data;
+ *                      data-out; data-in, one that another one of its sequence follows;
+ *                      response, of a read that has asked for a DataACK
+ *   stall [WAY]        nothing is forwarded, nothing lost: TCP's windows fill up
+ *   go [WAY]           ends that
+ *   hole on|off        what comes is read and dropped, new connections are taken and stay silent.
+ *                      A link that has lost bytes stays dead after that
+ *   refuse [MS]        new connections are refused, for so long or until accept
+ *   accept             ends that
  *   target ADDR:PORT   new links lead there
  *   calm               forgets all rules of the above; links stay as they are
  *   stats              links, open, cuts, unreached (target), corrupted, dropped, spoilt, lost,
- * to_target, to_initiator (bytes) as JSON events             from now on this control connection
- * gets lines "event link N" (the target has been reached), "event end N", "event accepting", "event
- * unreached" quit
+ *                      awaited (next has not come), to_target, to_initiator (bytes) as JSON
+ *   events             from now on this control connection gets lines "event link N" (the target
+ *                      has been reached), "event end N", "event accepting", "event unreached"
+ *   quit
  *
  * WAY is to-target, to-initiator or both, which is the default where nothing else is said.  MS may
  * have a fraction.  Where the target cannot be reached, the initiator gets a RST.

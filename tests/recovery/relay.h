@@ -52,6 +52,8 @@ struct relay_pdu {
     size_t left;     /* bytes of the PDU behind hdr that are still to come */
     size_t spoil_in; /* bytes until the one that is turned over; SIZE_MAX */
     bool lost;       /* nothing of it goes on */
+    bool asked;      /* a Data-In has asked for a DataACK, and its response has not come */
+    uint32_t asked_itt;
     uint64_t seed;
 };
 
@@ -75,8 +77,13 @@ struct relay_link {
     struct pollfd *polled[RELAY_ENDS];  /* of this turn, or NULL */
 };
 
+/* What is done to the next PDU of a kind. */
+enum relay_deed { RELAY_NOTHING, RELAY_SPOIL, RELAY_LOSE, RELAY_CUT };
+enum relay_kind { RELAY_COMMAND, RELAY_DATA_OUT, RELAY_DATA_IN, RELAY_RESPONSE };
+
 /* What is done to the bytes of one way. */
 struct relay_rules {
+    bool followed;        /* it is known where PDUs begin */
     unsigned spoil, lose; /* one PDU in so many, by chance; 0: none */
     bool header_digest;   /* what is spoilt has those; all have data digests */
     bool stalled;
@@ -108,6 +115,8 @@ struct relay {
     struct relay_user users[RELAY_USERS_MAX];
     struct relay_link *links;
     struct relay_rules rules[RELAY_ENDS];
+    enum relay_deed next; /* is done once, to such a PDU */
+    enum relay_kind next_kind;
     enum relay_how how; /* of cuts that come by themselves, and of which ends */
     unsigned ends;
     uint64_t every_ns, next_cut_ns;
@@ -141,7 +150,7 @@ void relay_links_run(struct relay *r);
 
 /* ---- relay_pdu.c ---- */
 /* n bytes at p go to that end: spoils and loses PDUs as the rules say.  Returns how many are left,
- * from p on. */
+ * from p on, after which the link may be to be cut (cut_when_sent). */
 size_t relay_pdu_harm(struct relay *r, struct relay_flow *f, enum relay_end to, unsigned char *p,
                       size_t n);
 

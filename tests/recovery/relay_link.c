@@ -289,7 +289,7 @@ relay_flow_take(struct relay *r, struct relay_link *l, enum relay_end to, size_t
         r->rules[RELAY_INITIATOR].cut_in = r->rules[RELAY_TARGET].cut_in = RELAY_NEVER;
     n = relay_flow_budget(f, &f->left, n);
     relay_flow_corrupt(r, to, n);
-    if (r->rules[to].spoil > 0 || r->rules[to].lose > 0)
+    if (r->rules[to].followed)
         n = relay_pdu_harm(r, f, to, buffer, n);
     if (f->first == NULL && delay_ns == 0)
         done = relay_flow_send(r, l, to, buffer, n);

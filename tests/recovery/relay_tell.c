@@ -20,6 +20,7 @@ struct args {
     double number;
     uint64_t after, at, gap, lose; /* RELAY_NEVER: not given */
     bool each, header, oldest;
+    enum relay_deed deed;
     const char *text;
 };
 
@@ -93,6 +94,37 @@ do_spoil(struct relay *r, const struct args *a)
         rules->spoil = (unsigned)a->number;
         rules->lose = a->lose == RELAY_NEVER ? 0 : (unsigned)a->lose;
         rules->header_digest = a->header;
+        rules->followed = true;
+    }
+    return NULL;
+}
+
+static const char *
+do_next(struct relay *r, const struct args *a)
+{
+    static const struct {
+        const char *name;
+        enum relay_kind kind;
+        enum relay_end to;
+    } kinds[] = {
+        {"command", RELAY_COMMAND, RELAY_TARGET},
+        {"data-out", RELAY_DATA_OUT, RELAY_TARGET},
+        {"data-in", RELAY_DATA_IN, RELAY_INITIATOR},
+        {"response", RELAY_RESPONSE, RELAY_INITIATOR},
+    };
+    size_t i = 0;
+
+    while (i < sizeof(kinds) / sizeof(*kinds) && strcmp(kinds[i].name, a->text) != 0)
+        i++;
+    if (i == sizeof(kinds) / sizeof(*kinds) || a->deed == RELAY_NOTHING)
+        return "want spoil, lose or cut, and a kind of PDU";
+    if (!r->rules[kinds[i].to].followed)
+        return "nothing is known of PDUs that way: want spoil before";
+    r->next = a->deed;
+    r->next_kind = kinds[i].kind;
+    if (a->deed == RELAY_CUT) {
+        r->how = a->how;
+        r->ends = a->ends;
     }
     return NULL;
 }
@@ -157,6 +189,7 @@ do_calm(struct relay *r, const struct args *a)
     for (struct relay_link *l = r->links; l; l = l->next)
         l->flow[RELAY_INITIATOR].left = l->flow[RELAY_TARGET].left = RELAY_NEVER;
     r->next_cut_ns = RELAY_NEVER;
+    r->next = RELAY_NOTHING;
     r->hole = false;
     relay_listen(r);
     return NULL;
@@ -181,6 +214,7 @@ static const struct command {
     {"split", HAS_NUMBER | HAS_WAY, HAS_NUMBER, do_split},
     {"corrupt", HAS_WAY, 0, do_corrupt},
     {"spoil", HAS_NUMBER | HAS_WAY, HAS_NUMBER, do_spoil},
+    {"next", HAS_HOW | HAS_ENDS | HAS_TEXT, HAS_TEXT, do_next},
     {"stall", HAS_WAY, 0, do_stall},
     {"go", HAS_WAY, 0, do_go},
     {"hole", HAS_TEXT, HAS_TEXT, do_hole},
@@ -234,6 +268,21 @@ end_of(const struct command *c, struct args *a, const char *word)
 }
 
 static bool
+deed_of(struct args *a, const char *word)
+{
+    static const char *const deeds[] = {
+        [RELAY_SPOIL] = "spoil", [RELAY_LOSE] = "lose", [RELAY_CUT] = "cut"};
+
+    for (enum relay_deed d = RELAY_SPOIL; d <= RELAY_CUT; d++) {
+        if (a->deed == RELAY_NOTHING && strcmp(word, deeds[d]) == 0) {
+            a->deed = d;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
 word_of(const struct command *c, struct args *a, const char *word)
 {
     char *end;
@@ -248,6 +297,8 @@ word_of(const struct command *c, struct args *a, const char *word)
         return a->oldest = true;
     if (c->run == do_spoil && strcmp(word, "header") == 0)
         return a->header = true;
+    if (c->run == do_next && deed_of(a, word))
+        return true;
     if ((c->run == do_cut && count_of(word, "after=", &a->after)) ||
         (c->run == do_corrupt && count_of(word, "at=", &a->at)) ||
         (c->run == do_spoil && count_of(word, "lose=", &a->lose)) ||
@@ -333,10 +384,11 @@ user_stats(const struct relay *r, struct relay_user *u)
     snprintf(line, sizeof(line),
              "ok {\"links\": %ju, \"open\": %u, \"cuts\": %ju, \"unreached\": %ju, "
              "\"corrupted\": %ju, \"dropped\": %ju, \"spoilt\": %ju, \"lost\": %ju, "
+             "\"awaited\": %d, "
              "\"to_target\": %ju, \"to_initiator\": %ju}\n",
              (uintmax_t)s->links, open, (uintmax_t)s->cuts, (uintmax_t)s->unreached,
              (uintmax_t)s->corrupted, (uintmax_t)s->dropped, (uintmax_t)s->spoilt,
-             (uintmax_t)s->lost, (uintmax_t)s->bytes[RELAY_TARGET],
+             (uintmax_t)s->lost, r->next != RELAY_NOTHING, (uintmax_t)s->bytes[RELAY_TARGET],
              (uintmax_t)s->bytes[RELAY_INITIATOR]);
     user_says(u, line);
 }

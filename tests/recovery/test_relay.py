@@ -59,6 +59,13 @@ class World:
         assert target.recv(1) == b"x"
         return initiator, target
 
+    def pair_of_pdus(self):
+        """The same; nothing but PDUs goes over it."""
+        initiator = self.connect()
+        target, _ = self.server.accept()
+        target.settimeout(PATIENCE)
+        return initiator, target
+
     def end(self):
         self.tell("quit")
         assert self.process.wait(PATIENCE) == 0
@@ -244,9 +251,10 @@ def test_corrupt(w):
     assert w.stats()["corrupted"] == 3
 
 
-def pdu(opcode, data, final=True):
+def pdu(opcode, data, final=True, flags=0, itt=0):
     """With a data digest, which nobody checks here."""
-    header = bytes([opcode, 0x80 if final else 0, 0, 0, 0]) + len(data).to_bytes(3, "big") + bytes(40)
+    header = bytes([opcode, (0x80 if final else 0) | flags, 0, 0, 0]) + len(data).to_bytes(3, "big")
+    header += bytes(8) + itt.to_bytes(4, "big") + bytes(28)
     return header + data + bytes(-len(data) % 4) + (b"crc!" if data else b"")
 
 
@@ -255,9 +263,7 @@ def test_spoil(w):
     b.close()
     a.close()
     w.tell("spoil 1 to-target")
-    a = w.connect()
-    b, _ = w.server.accept()
-    b.settimeout(PATIENCE)
+    a, b = w.pair_of_pdus()
     login, plain, write = pdu(0x43, b"key=value")[:-4], pdu(0x01, b""), pdu(0x05, b"x" * 1001, final=False)
     for piece in (1, 47, 48, 49, 5000):
         stream = login + plain + write + plain + write
@@ -273,6 +279,52 @@ def test_spoil(w):
     assert receive(b, 48 + 56 + 48) == plain + pdu(0x05, b"last") + plain
     assert w.stats()["spoilt"] == 10 and w.stats()["lost"] == 2
     w.tell("spoil 0")
+
+
+def test_next(w):
+    """Once, and to a PDU of that kind alone, however it comes in pieces."""
+    w.tell("next lose data-in", code=1)  # nothing is known of the PDUs
+    w.tell("spoil 0")
+    for words in ("next", "next lose", "next data-in", "next lose login", "next lose cut data-in"):
+        w.tell(words, code=1)
+    command, bare, out = pdu(0x01, b"w" * 100), pdu(0x01, b""), pdu(0x05, b"o" * 100)
+    part, last = pdu(0x25, b"p" * 100, final=False), pdu(0x25, b"l" * 100)
+    ask = pdu(0x25, b"l" * 100, flags=0x40, itt=7)
+    other, answer = pdu(0x21, b"", itt=8), pdu(0x21, b"", itt=7)
+    for piece in (1, 47, 48, 49, 5000):
+        for kind, to_target, stream, chosen in (
+                ("command", True, (out, bare, command, command), 2),
+                ("data-out", True, (command, bare, out, out), 2),
+                ("data-in", False, (answer, last, part, part), 2),
+                ("response", False, (answer, ask, other, part, answer, answer), 4)):
+            for deed in ("lose", "spoil", "cut fin"):
+                a, b = w.pair_of_pdus()
+                x, y = (a, b) if to_target else (b, a)
+                if deed == "spoil" and kind == "response":
+                    continue  # it has no data
+                w.tell("next %s %s" % (deed, kind))
+                assert w.stats()["awaited"] == 1
+                sent = b"".join(stream)
+                try:
+                    for at in range(0, len(sent), piece):
+                        x.sendall(sent[at:at + piece])
+                except (ConnectionResetError, BrokenPipeError):
+                    assert deed == "cut fin"
+                before, rest = b"".join(stream[:chosen]), b"".join(stream[chosen + 1:])
+                if deed == "cut fin":
+                    assert ending(y) == ("fin", before), (kind, deed, piece)
+                elif deed == "lose":
+                    assert receive(y, len(before + rest)) == before + rest, (kind, deed, piece)
+                else:
+                    got = receive(y, len(sent))
+                    wrong = [i - len(before) for i in range(len(sent)) if got[i] != sent[i]]
+                    assert len(wrong) == 1 and 48 <= wrong[0] < 148, (kind, piece, wrong)
+                assert w.stats()["awaited"] == 0
+                a.close()
+                b.close()
+    w.tell("next cut data-in")
+    w.tell("calm")
+    assert w.stats()["awaited"] == 0
 
 
 def test_stall(w):
