@@ -61,6 +61,10 @@ run(struct lunette_ctx *ctx, struct lunette_session *session, long reads, int n,
         if (r == 0)
             r = lunette_queue_new(luns[i], 1, &queues[i], err);
     }
+    if (r == 0) {
+        printf("%d LUNs are open\n", n);
+        (void)fflush(stdout);
+    }
     for (long k = 0; k < reads && r >= 0; k++) {
         r = read_once(ctx, queues[k % n], err);
         if (r >= 0)

@@ -12,13 +12,17 @@ head -c 2M /dev/urandom > "$tmp/disk"
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target iqn.2026-11.example:disk \
     --lun "file:$tmp/disk" --lun "ram:1M,serial=A" > "$tmp/out" &
 pid=$!
-for _ in {1..100}; do
-    grep -q '^listening on ' "$tmp/out" && break
-    sleep 0.05
-done
+comes() { # COMMAND...: waits until it succeeds; false after a minute
+    local until=$((SECONDS + 60))
+    until "$@"; do
+        ((SECONDS < until)) || return 1
+        sleep 0.02
+    done
+}
+comes grep -q '^listening on ' "$tmp/out"
 url=iscsi://$(sed -n 's/^listening on //p' "$tmp/out")/iqn.2026-11.example:disk/0
 bad=0
-run() { timeout 30 "$examples/example-$1" "${@:2}" || { echo "FAIL: $1: exit code $?"; bad=1; }; }
+run() { timeout 90 "$examples/example-$1" "${@:2}" || { echo "FAIL: $1: exit code $?"; bad=1; }; }
 
 run inquiry "$url" | grep -q '^type 0, LUNETTE' || { echo "FAIL: inquiry"; bad=1; }
 run read_block "$url" 4096 | tr -d ' \n' > "$tmp/hex"
@@ -32,16 +36,16 @@ run many_sessions "$url" 100 | grep -qx '100 sessions are open' || { echo "FAIL:
 # The target ends and is started again while LUNs 0 and 1 are read.
 portal=${url#iscsi://}
 portal=${portal%%/*}
-run session_events "${url%/0}/?default_time2wait=0" 20 0 1 > "$tmp/events" 2> "$tmp/why" &
+run session_events "${url%/0}/?default_time2wait=0" 30 0 1 > "$tmp/events" 2> "$tmp/why" &
 reader=$!
-sleep 0.5
+comes grep -q '^2 LUNs are open$' "$tmp/events"
 kill $pid
 wait $pid
 "$LUNETTE_BIN/lunette-target" --listen "$portal" --target iqn.2026-11.example:disk \
     --lun "file:$tmp/disk" --lun "ram:1M,serial=A" > /dev/null &
 pid=$!
 wait $reader
-for line in '^conn_lost: ' '^recovered: ' '^20 reads done$'; do
+for line in '^conn_lost: ' '^recovered: ' '^30 reads done$'; do
     grep -q "$line" "$tmp/events" || { echo "FAIL: session_events: no $line"; cat "$tmp/events" "$tmp/why"; bad=1; }
 done
 for e in inquiry read_block queue_copy poll_loop; do # a wrong URL ends with a message and a code

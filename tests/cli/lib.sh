@@ -44,18 +44,31 @@ same() { cmp -s "$1" "$2"; is 0 $? "$1 and $2 are equal"; }
 says() { grep -q -- "$1" err; is 0 $? "stderr says '$1'"; }
 json() { jq -e "$1" out > jq.out 2>&1; is 0 $? "JSON: $1"; }
 
+# comes COMMAND...: waits until it succeeds; false after a minute, which is longer than anything takes
+# here on a machine that is busy.  What a test supposes of another process it waits for so.
+comes() {
+    local until=$((SECONDS + 60))
+    until "$@" 2> /dev/null; do
+        ((SECONDS < until)) || return 1
+        sleep 0.02
+    done
+}
+
+wait_for() { # PATTERN FILE
+    comes grep -q -- "$1" "$2" && return
+    echo "FAIL (line ${BASH_LINENO[0]}): no '$1' in $2"; cat "$2"; failed=1
+}
+
 serve() { # OPTION...: sets $portal
     : > target.out
     "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 "$@" > target.out 2> target.err &
     pids+=($!)
-    for _ in {1..100}; do
-        portal=$(sed -n 's/^listening on //p' target.out)
-        [[ -n $portal ]] && return
-        sleep 0.05
-    done
-    echo "FAIL: the target does not start"; cat target.err
-    exit 1
+    comes grep -q '^listening on ' target.out || { echo "FAIL: the target does not start"; cat target.err; exit 1; }
+    portal=$(sed -n 's/^listening on //p' target.out)
 }
+
+# at_least BLOCKS FILE: so much of it is there, in units of 512 bytes
+at_least() { [[ $(stat -c %b "$2" 2> /dev/null || echo 0) -ge $1 ]]; }
 
 iqn=iqn.2026-11.example
 

@@ -9,30 +9,20 @@ U=iscsi://$portal/$iqn:t
 head -c 4M /dev/urandom > rnd
 mkfifo feed
 
-wait_for() { # PATTERN FILE
-    for _ in {1..100}; do
-        grep -q "$1" "$2" 2> /dev/null && return
-        sleep 0.05
-    done
-}
 # The LUN has data of the copy, so that its handlers have been installed.
+has_data() { L read $U/0 --length 1M 2> /dev/null | cmp -s -n 1048576 - rnd; }
 wait_under_way() {
-    for _ in {1..100}; do
-        L read $U/0 --length 1M 2> /dev/null | cmp -s -n 1048576 - rnd && return
-        sleep 0.05
-    done
-    echo "FAIL: the copy does not begin"; failed=1
+    comes has_data || { echo "FAIL: the copy does not begin"; failed=1; }
 }
 
 # a hang-up under nohup: the copy goes on to its end
 exec 9<> feed
 nohup "$LUNETTE_BIN/lunette" copy - $U/0 < feed > nohup.log 2>&1 9>&- &
 p=$!
-timeout 10 head -c 3M rnd > feed
+timeout 60 head -c 3M rnd > feed
 wait_under_way
 kill -HUP $p
-sleep 0.3
-timeout 10 tail -c 1M rnd > feed
+timeout 60 tail -c 1M rnd > feed
 exec 9>&-
 wait $p; is 0 $? "a copy under nohup, after a hang-up"
 L read $U/0 > back; same rnd back
@@ -45,19 +35,17 @@ for sig in HUP:129 INT:130 TERM:143; do
         exec 9<> feed
         env --$how-signal="${sig%:*}" "$LUNETTE_BIN/lunette" copy - $U/0 < feed 2> err 9>&- &
         p=$!
-        timeout 10 head -c 3M rnd > feed
+        timeout 60 head -c 3M rnd > feed
         wait_under_way
         kill -"${sig%:*}" $p
-        sleep 0.3
-        [[ $how == default ]] || timeout 10 tail -c 1M rnd > feed
-        exec 9>&-
-        wait $p
-        r=$?
-        if [[ $how == default ]]; then
-            is "${sig#*:}" $r "SIG${sig%:*}"
+        if [[ $how == default ]]; then # its input goes on, so that nothing else ends it
+            wait $p; is "${sig#*:}" $? "SIG${sig%:*}"
             says interrupted
+            exec 9>&-
         else
-            is 0 $r "SIG${sig%:*}, ignored before"
+            timeout 60 tail -c 1M rnd > feed
+            exec 9>&-
+            wait $p; is 0 $? "SIG${sig%:*}, ignored before"
         fi
     done
 done
@@ -97,7 +85,8 @@ L write $U/1 2> err 0<&-; is 1 $? "write without standard input"
 L read $U/1 2> err 1>&-; is 1 $? "read without standard output"
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target $iqn:s --lun ram:1M -vv 0<&- 1>&- 2>&- &
 p=$!
-sleep 0.3
+closed_are_null() { for fd in 0 1 2; do [[ $(readlink /proc/$p/fd/$fd) == /dev/null ]] || return; done; }
+comes closed_are_null
 for fd in 0 1 2; do
     is /dev/null "$(readlink /proc/$p/fd/$fd)" "descriptor $fd of lunette-target"
 done
