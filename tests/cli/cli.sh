@@ -210,7 +210,8 @@ code 2 top --intervall=1; says 'did you mean --interval'
 [[ ! -e x ]]; is 0 $? "no file of an option that is refused"
 
 # a destination that lies is found out: the null LUN forgets what is written
-serve --target $iqn:null --lun null:16M
+truncate -s 16M stalled
+serve --target $iqn:null --lun null:16M --lun file:stalled
 code 8 copy src iscsi://$portal/$iqn:null/0 --verify --json; says 'differ, first at offset 0'
 json '.verified == false and .differs_at == 0'
 
@@ -218,9 +219,10 @@ json '.verified == false and .differs_at == 0'
 mkfifo stall
 exec 9<> stall
 # a shell without job control ignores SIGINT for what it starts in the background
-env --default-signal=INT "$LUNETTE_BIN/lunette" copy - iscsi://$portal/$iqn:null/0 < stall 2> err &
+env --default-signal=INT "$LUNETTE_BIN/lunette" copy - iscsi://$portal/$iqn:null/1 < stall 2> err 9>&- &
 p=$!
-sleep 0.5
+timeout 60 head -c 4M src > stall
+comes at_least 1000 stalled # so that its handlers have been installed
 kill -INT $p
 wait $p
 is 130 $? "Ctrl-C"

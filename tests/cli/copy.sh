@@ -94,42 +94,35 @@ fi
 gone limited; gone limited.partial
 
 # interrupted, lost, killed: the same command with --resume goes on
-throttle() { # sets $way, $S
+throttle() { # sets $way, $S: it stands when half of a copy has gone over it, until it is told to go on
     : > way.out
-    "$here/throttle.py" "$portal" 12e6 > way.out &
+    "$here/throttle.py" "$portal" 12e6 14e6 > way.out &
     way=$!
     pids+=($way)
-    until [[ -s way.out ]]; do sleep 0.02; done
+    comes test -s way.out
     S=iscsi://127.0.0.1:$(< way.out)/$iqn:t
 }
 slow() { # ARGUMENT...
     env --default-signal=INT "$LUNETTE_BIN/lunette" copy --bs 64k --depth 2 "$@" 2> err &
     p=$!
 }
-under_way() { # FILE: 6 MiB and more have come
-    for _ in {1..600}; do
-        [[ $(stat -c %b "$1" 2> /dev/null || echo 0) -gt 12000 ]] && return
-        sleep 0.01
-    done
+under_way() { # FILE: 6 MiB and more have come, and no more comes
+    comes way_stands && comes at_least 12001 "$1" && return
     echo "FAIL: no copy is under way"; failed=1
 }
-said() { # PATTERN: within some seconds
-    for _ in {1..100}; do
-        grep -q -- "$1" err && break
-        sleep 0.05
-    done
-    says "$1"
-}
+way_stands() { [[ $(cut -d' ' -f3 "/proc/$way/stat") == T ]]; }
+goes_on() { kill -CONT $way; }
+# The record is written every 2 s.
+has_record() { tail -c 1024 f.partial | grep -aq '^done=[1-9]'; }
 throttle
 printf old > f
 for how in INT KILL; do
     slow $S/0 f
     under_way f.partial
-    kill -STOP $way
-    [[ $how == INT ]] || sleep 2.3 # the record is written every 2 s
+    [[ $how == INT ]] || comes has_record
     kill -$how $p
-    [[ $how == KILL ]] || { said 'stopping: waiting for . request'; says 'with --resume goes on'; }
-    kill -CONT $way
+    [[ $how == KILL ]] || { wait_for 'stopping: waiting for . request' err; wait_for 'with --resume goes on' err; }
+    goes_on
     wait $p 2> /dev/null
     is old "$(cat f)" "a file is as it was after SIG$how"
     there f.partial; mode 600 f.partial
@@ -142,6 +135,7 @@ done
 slow $S/0 f
 under_way f.partial
 kill -INT $p
+goes_on
 wait $p; is 130 $? "Ctrl-C"
 code 0 copy $U/0 f; says 'is overwritten'; same f d0
 # a --resume that cannot write its record leaves what there is to the next one
@@ -149,13 +143,14 @@ printf old > f
 slow $S/0 f
 under_way f.partial
 kill -INT $p
+goes_on
 wait $p; is 130 $? "Ctrl-C"
 (ulimit -f 32768; L copy $U/0 f --resume 2> err); is 1 $? "a limit that leaves no room for the record"; says 'File too large'
 code 0 copy $U/0 f --resume --json --verify; json '.verified and .resumed_at > 0'; same f d0
 # another boot: what was not on stable storage is not relied on
 slow $S/0 f
 under_way f.partial
-kill -STOP $way; sleep 2.3; kill -KILL $p; kill -CONT $way; wait $p 2> /dev/null
+comes has_record; kill -KILL $p; goes_on; wait $p 2> /dev/null
 python3 - << 'END'
 with open("f.partial", "r+b") as f:
     f.seek(-1024, 2)
@@ -169,15 +164,14 @@ slow $S/0 f
 under_way f.partial
 kill -STOP $p
 code 2 copy $U/0 f; says 'another copy'
-kill -CONT $p; wait $p; is 0 $? "the first of two copies"; same f d0
+kill -CONT $p; goes_on; wait $p; is 0 $? "the first of two copies"; same f d0
 # the partial file is cut off, or another one put in its place, by somebody else: that is no copy
 printf old > f
 for what in cut replaced; do
     slow $S/0 f
     under_way f.partial
-    kill -STOP $way
     if [[ $what == cut ]]; then truncate -s 4M f.partial; else rm f.partial; printf mine > f.partial; fi
-    kill -CONT $way
+    goes_on
     wait $p; is 1 $? "the partial file is $what"; says 'by somebody else'
     is 3 "$(stat -c %s f)" "the file is as it was, the partial one $what"
     [[ $what == cut ]] || { grep -q mine f.partial; is 0 $? "what took the place is left alone"; rm -f f.partial; }
@@ -188,15 +182,17 @@ done
 cp d0 shorter
 fallocate -p -o 0 -l 32M d1
 slow shorter $S/1
-for _ in {1..600}; do [[ $(stat -c %b d1) -gt 12000 ]] && break; sleep 0.01; done
-kill -STOP $way; truncate -s 1M shorter; kill -CONT $way
+under_way d1
+truncate -s 1M shorter
+goes_on
 wait $p; is 1 $? "a source that becomes shorter"; says 'ended early'
 
 # to a LUN: the number is in the message
 fallocate -p -o 0 -l 32M d1
 slow d0 $S/1
-for _ in {1..600}; do [[ $(stat -c %b d1) -gt 12000 ]] && break; sleep 0.01; done
+under_way d1
 kill -INT $p
+goes_on
 wait $p; is 130 $? "Ctrl-C"
 at=$(sed -n 's/.*--resume=\([0-9]*\) goes on.*/\1/p' err)
 [[ $at -gt 0 ]]; is 0 $? "the message has where to go on"
@@ -210,6 +206,7 @@ code 2 copy $U/0 missing --in-place --resume=65536; gone missing
 slow $S/0 g --in-place
 under_way g
 kill -INT $p
+goes_on
 wait $p; is 130 $? "Ctrl-C"
 at=$(sed -n 's/.*--resume=\([0-9]*\) goes on.*/\1/p' err)
 code 0 copy $U/0 g --in-place --resume="${at:-1}" -q --verify; same g d0

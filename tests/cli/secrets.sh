@@ -59,13 +59,19 @@ for secret in S3CRet-of-12-and-more S3CRet/with/slash S3CRet?with-mark 'S3CRet?a
     hides lunette-target --target $iqn --chap-file "user:$secret"
 done
 
+comes() { # COMMAND...: waits until it succeeds; false after a minute
+    local until=$((SECONDS + 60))
+    until "$@" 2> /dev/null; do
+        ((SECONDS < until)) || return 1
+        sleep 0.02
+    done
+}
+
 # What ps(1) shows, once the command line has been parsed.
+hidden() { grep -q -a alice "/proc/$1/cmdline" && ! grep -q -a S3CR "/proc/$1/cmdline"; }
 shows_none() { # PID
     checks=$((checks + 1))
-    for _ in {1..100}; do
-        grep -q -a alice "/proc/$1/cmdline" && ! grep -q -a S3CR "/proc/$1/cmdline" && return
-        sleep 0.05
-    done
+    comes hidden "$1" && return
     echo "FAIL: ps shows: $(tr '\0' ' ' < "/proc/$1/cmdline")"
     failed=1
 }
@@ -73,11 +79,8 @@ shows_none() { # PID
     --chap alice:S3CRet-of-12-and-more --mutual-chap target:S3CRet-the-other-one > target.out 2> target.err &
 pids+=($!)
 target=$!
-for _ in {1..100}; do
-    portal=$(sed -n 's/^listening on //p' target.out)
-    [[ -n $portal ]] && break
-    sleep 0.05
-done
+comes grep -q '^listening on ' target.out
+portal=$(sed -n 's/^listening on //p' target.out)
 shows_none $target
 url="iscsi://alice%S3CRet-of-12-and-more@$portal/$iqn/0?target_user=target&target_password=S3CRet-the-other-one"
 mkfifo stall
@@ -110,10 +113,7 @@ printf 'alice:S3CRet-of-12-and-more\ntarget:S3CRet-the-other-one\n' > chap
 chmod 600 chap
 "$LUNETTE_BIN/lunette" copy - "iscsi://$portal/$iqn/0" --chap-file chap < stall > out 2> err -v &
 pids+=($!)
-for _ in {1..200}; do
-    grep -q 'unit attention' err && break # the first answer of the unit
-    sleep 0.05
-done
+comes grep -q 'unit attention' err # the first answer of the unit
 checks=$((checks + 1))
 if ! grep -q 'unit attention' err; then
     echo "FAIL: no login"; cat err; failed=1

@@ -26,10 +26,18 @@ fail() {
 refused() {
     local want=$1
     shift
-    timeout 10 "$target" "$@" > out 2> err
+    timeout 60 "$target" "$@" > out 2> err
     local status=$?
     [[ $status == 2 ]] || fail "$*: ended with $status"
     grep -q -- "$want" err || fail "$*: does not say '$want'"
+}
+
+comes() { # COMMAND...: waits until it succeeds; false after a minute
+    local until=$((SECONDS + 60))
+    until "$@" 2> /dev/null; do
+        ((SECONDS < until)) || return 1
+        sleep 0.02
+    done
 }
 
 for us in -1 '' 1x ' 1' +1 99999999999999999999 4294967296; do
@@ -77,11 +85,7 @@ chmod 600 secrets
 rm out # else what stands in it from before may be taken for this target's word
 "$target" "${disk[@]}" --chap-file secrets > out 2> err &
 pid=$!
-for _ in $(seq 100); do
-    grep -qs "^listening on " out && break
-    sleep 0.05
-done
-grep -q "^listening on " out || fail "a file of mode 600 is refused"
+comes grep -q "^listening on " out || fail "a file of mode 600 is refused"
 kill $pid
 wait $pid
 
@@ -93,10 +97,7 @@ done
 rm out
 "$target" --listen 127.0.0.1:0 "${many[@]}" > out 2> err &
 pid=$!
-for _ in $(seq 200); do
-    grep -qs "^listening on " out && break
-    sleep 0.05
-done
+comes grep -q "^listening on " out
 portal=$(sed -n 's/^listening on //p' out)
 timeout 60 "$LUNETTE_BIN/lunette" discover "$portal" > list 2> err || fail "discover ended with $?"
 listed=$(grep -o 'iqn\.2026-11\.example:disk-[0-9]*' list | sort -u | wc -l)
