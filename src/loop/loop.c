@@ -169,14 +169,10 @@ real_turn(struct real_loop *l, uint64_t deadline_ns)
         return r;
     l->pub.stats.turns++;
     real_dispatch_streams(l);
-    if (!list_empty(&l->watches_ready))
-        real_dispatch_watches(l);
     run_timers(l);
     run_posted(l);
     run_deferred(l);
     real_reap_streams(l, false);
-    if (!list_empty(&l->watches_dead))
-        real_reap_watches(l, false);
     return r;
 }
 
@@ -368,9 +364,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     list_init(&l->now);
     list_init(&l->dead);
     list_init(&l->watches);
-    list_init(&l->watches_ready);
-    list_init(&l->watches_now);
-    list_init(&l->watches_dead);
+    list_init(&l->watches_over);
     list_init(&l->lookups);
     l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;
     l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
@@ -427,7 +421,7 @@ loop_free(struct loop *pub)
     if (l->poller != NULL)
         l->poller->ops->free(l->poller);
     real_reap_streams(l, true);
-    real_reap_watches(l, true);
+    real_drop_watches(l);
     if (l->fd_asked)
         (void)close(l->alarm.fd);
     pool_fini(&pub->tx);

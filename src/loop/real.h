@@ -15,15 +15,13 @@ struct real_loop {
     struct loop pub;
     struct poller *poller;
     struct timerq timers;
-    struct list deferred;      /* struct loop_work, borrowed */
-    struct list works;         /* struct loop_work: those that this turn runs */
-    struct list ready;         /* struct sock that has an event for its owner */
-    struct list now;           /* ... and is being dispatched in this turn */
-    struct list dead;          /* struct sock that is closed, and freed by real_reap_streams */
-    struct list watches;       /* struct loop_watch */
-    struct list watches_ready; /* ... that has something for its owner, by ready */
-    struct list watches_now;   /* ... and is being called in this turn */
-    struct list watches_dead;  /* ... that has ended and is freed by real_reap_watches, by ready */
+    struct list deferred;     /* struct loop_work, borrowed */
+    struct list works;        /* struct loop_work: those that this turn runs */
+    struct list ready;        /* struct sock that has an event for its owner */
+    struct list now;          /* ... and is being dispatched in this turn */
+    struct list dead;         /* struct sock that is closed, and freed by real_reap_streams */
+    struct list watches;      /* struct loop_watch */
+    struct list watches_over; /* those that have ended while the kernel still knows them */
     struct mailbox *mail;
     struct pollee wake;
     struct pollee alarm;        /* timerfd, only when loop_fd was asked for */
@@ -50,8 +48,7 @@ real_loop(struct loop *l)
 static inline bool
 real_busy(struct real_loop *l)
 {
-    return !list_empty(&l->ready) || !list_empty(&l->watches_ready) || !list_empty(&l->deferred) ||
-           mailbox_any(l->mail);
+    return !list_empty(&l->ready) || !list_empty(&l->deferred) || mailbox_any(l->mail);
 }
 
 /* fd.c */
@@ -176,10 +173,8 @@ ssize_t local_recv_packet(int fd, void *buf, size_t size, int *ret_fd, struct lo
 int real_watch(struct loop *l, int fd, void (*readable)(void *user), void *user,
                struct loop_watch **ret);
 void real_unwatch(struct loop *l, struct loop_watch *w);
-/* Makes the callbacks of all watches that are ready now. */
-void real_dispatch_watches(struct real_loop *l);
-/* As real_reap_streams. */
-void real_reap_watches(struct real_loop *l, bool all);
+/* Frees the watches that have ended; the poller is gone. */
+void real_drop_watches(struct real_loop *l);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);

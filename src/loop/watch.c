@@ -2,7 +2,8 @@
 /* loop/watch.c - descriptors that are no streams, watched by level (loop_watch).
  *
  * The poller reports a watch once, and looks at its descriptor again when its callback has run, so
- * that what the callback has left is told in the next turn and what it has taken is not.
+ * that what the callback has left is told in the next turn and what it has taken is not.  The
+ * callback is made by deferred work: a turn without watches pays nothing for them.
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,10 +15,11 @@
 struct loop_watch {
     struct pollee poll;
     struct real_loop *loop;
-    struct list node;  /* real_loop.watches */
-    struct list ready; /* real_loop.watches_ready, watches_now or watches_dead */
+    struct list node; /* real_loop.watches, then real_loop.watches_over */
+    struct loop_work work;
     void (*readable)(void *user);
     void *user;
+    bool calling; /* readable runs: whoever has called it frees the watch if it ends meanwhile */
 };
 
 static void
@@ -26,8 +28,45 @@ watch_ready(struct pollee *e, uint32_t events)
     struct loop_watch *w = container_of(e, struct loop_watch, poll);
 
     (void)events;
-    if (list_empty(&w->ready))
-        list_push_back(&w->loop->watches_ready, &w->ready);
+    loop_defer(&w->loop->pub, &w->work);
+}
+
+/* Frees a watch that has ended, as soon as the kernel does not know it any more. */
+static void
+retire(struct loop_watch *w)
+{
+    if (w->poll.armed)
+        list_push_back(&w->loop->watches_over, &w->node);
+    else
+        free(w);
+}
+
+static void
+retire_others(struct real_loop *l)
+{
+    LIST_FOREACH_SAFE (n, &l->watches_over) {
+        struct loop_watch *w = container_of(n, struct loop_watch, node);
+
+        if (w->poll.armed)
+            continue;
+        list_del(n);
+        free(w);
+    }
+}
+
+static void
+watch_work(struct loop_work *work)
+{
+    struct loop_watch *w = container_of(work, struct loop_watch, work);
+    struct poller *p = w->loop->poller;
+
+    w->calling = true;
+    w->readable(w->user);
+    w->calling = false;
+    if (w->poll.gone)
+        retire(w);
+    else if (p->ops->again(p, &w->poll) < 0)
+        loop_defer(&w->loop->pub, &w->work); /* there is no room: the owner looks again */
 }
 
 /* A file is always ready: epoll refuses it, and io_uring would report it for ever. */
@@ -59,6 +98,7 @@ real_watch(struct loop *pub, int fd, void (*readable)(void *user), void *user,
     assert(readable != NULL);
     if (r < 0)
         return r;
+    retire_others(l);
     w = calloc(1, sizeof(*w));
     if (w == NULL)
         return -ENOMEM;
@@ -66,7 +106,7 @@ real_watch(struct loop *pub, int fd, void (*readable)(void *user), void *user,
     w->loop = l;
     w->readable = readable;
     w->user = user;
-    list_init(&w->ready);
+    loop_work_init(&w->work, watch_work);
     r = l->poller->ops->add(l->poller, &w->poll);
     if (r < 0) {
         free(w);
@@ -85,41 +125,17 @@ real_unwatch(struct loop *pub, struct loop_watch *w)
 
     assert(w->loop == l && !w->poll.gone);
     list_del(&w->node);
-    list_del(&w->ready);
+    loop_defer_cancel(&w->work);
     l->poller->ops->del(l->poller, &w->poll);
-    list_push_back(&l->watches_dead, &w->ready);
-    if (!l->running)
-        real_reap_watches(l, false);
+    if (!w->calling)
+        retire(w);
 }
 
 void
-real_dispatch_watches(struct real_loop *l)
+real_drop_watches(struct real_loop *l)
 {
     struct list *n;
 
-    list_splice(&l->watches_now, &l->watches_ready);
-    while ((n = list_pop_front(&l->watches_now)) != NULL) {
-        struct loop_watch *w = container_of(n, struct loop_watch, ready);
-
-        l->callbacks++;
-        w->readable(w->user);
-        if (w->poll.gone)
-            continue;
-        /* Where the poller has no room to look again, the owner does, in the next turn. */
-        if (l->poller->ops->again(l->poller, &w->poll) < 0)
-            watch_ready(&w->poll, 0);
-    }
-}
-
-void
-real_reap_watches(struct real_loop *l, bool all)
-{
-    LIST_FOREACH_SAFE (n, &l->watches_dead) {
-        struct loop_watch *w = container_of(n, struct loop_watch, ready);
-
-        if (w->poll.armed && !all)
-            continue;
-        list_del(n);
-        free(w);
-    }
+    while ((n = list_pop_front(&l->watches_over)) != NULL)
+        free(container_of(n, struct loop_watch, node));
 }

@@ -11,7 +11,8 @@
  * every function here is called on that loop's thread; only loop_post() may be
  * called on any thread.  loop_run() makes turns.  In a turn the loop first waits
  * until something is ready, then calls the owners of streams that are ready and of
- * timers that are due, then runs posted work and, last, deferred work.
+ * timers that are due, then runs posted work and, last, deferred work, with which the owners of
+ * watched descriptors are called.
  *
  * A stream is a connection of TCP or of a local socket (AF_UNIX), in which bytes flow.
  * Local sockets can also carry packets, each of which arrives whole and may bring one

@@ -238,9 +238,9 @@ turn(struct sim_loop *l)
     l->pub.stats.waits++;
     sim_note(sim, NOTE_TURN, l->id, 0);
     sim_dispatch_streams(l);
-    sim_dispatch_watches(l);
     run_timers(l);
     run_works(l, &l->posted);
+    sim_dispatch_watches(l);
     for (int i = 0; i < DEFER_ROUNDS_MAX && !list_empty(&l->deferred); i++)
         run_works(l, &l->deferred);
     sim_reap_streams(l);
