@@ -115,6 +115,7 @@ conn_reset(struct conn *c)
     assert(c->clear == CLEAR_NONE && c->reassign == NULL && list_empty(&c->mends));
     c->full = false;
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
+    c->pub.hdrdgst_offload = c->pub.datadgst_offload = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
     c->flight_of_login |= c->pub.flight == NULL;
@@ -179,6 +180,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
 {
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
+    bool offload = (pub->tt->caps & CAP_DIGEST_OFFLOAD) != 0;
     int r;
 
     if (c->state != CONN_IN_LOGIN || c->suspended)
@@ -197,8 +199,10 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     TRACE(pub->loop, iscsi_conn_start, s->pub.sid, pub->cid);
     pub->max_recv_dlength = c->declared_recv_dlength;
     pub->max_xmit_dlength = c->declared_xmit_dlength;
-    pub->hdrdgst_en = c->want_hdrdgst;
-    pub->datadgst_en = c->want_datadgst;
+    pub->hdrdgst_en = c->want_hdrdgst && !offload;
+    pub->datadgst_en = c->want_datadgst && !offload;
+    pub->hdrdgst_offload = c->want_hdrdgst && offload;
+    pub->datadgst_offload = c->want_datadgst && offload;
     pub->fast_write_limit = UINT32_MAX;
     iscsi_flight_digests(c);
     iscsi_user_login_over(c);

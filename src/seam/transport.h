@@ -72,6 +72,9 @@ enum iscsi_caps { /* struct iscsi_transport.caps; names as in Linux */
                   CAP_MULTI_CONN = 1 << 6,
                   CAP_TEXT_NEGO = 1 << 7,
                   CAP_DATA_PATH_OFFLOAD = 1 << 11, /* data PDUs never pass the iSCSI layer */
+                  /* PDUs pass without digests, which the transport makes and checks where they are
+                   * agreed on; and without padding.  Padding alone cannot be, since data digests
+                   * cover it. */
                   CAP_DIGEST_OFFLOAD = 1 << 12,
                   CAP_PADDING_OFFLOAD = 1 << 13,
                   CAP_LOGIN_OFFLOAD = 1 << 14,
@@ -236,10 +239,13 @@ struct iscsi_conn {
     const struct iscsi_upcalls *up;
     struct loop *loop;
     uint16_t cid;
-    bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
-    bool zero_copy;               /* payload may be lent to the system (ISCSI_PARAM_ZERO_COPY) */
-    bool failed;                  /* what is received from now on is dropped */
-    uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
+    /* Digests that go with PDUs as they pass between the iSCSI layer and the transport, from full
+     * feature phase on; and those that the transport makes and checks by itself, below that. */
+    bool hdrdgst_en, datadgst_en;
+    bool hdrdgst_offload, datadgst_offload;
+    bool zero_copy;            /* payload may be lent to the system (ISCSI_PARAM_ZERO_COPY) */
+    bool failed;               /* what is received from now on is dropped */
+    uint32_t max_recv_dlength; /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
     /* Bytes of data that xmit_fast takes at most.  A transport lowers it in start_conn where it
      * needs cleanup_task even after all data has left. */

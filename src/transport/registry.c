@@ -56,6 +56,9 @@ transport_lacks(const struct iscsi_transport *t)
         return "takes descriptors but has ep_connect, ep_poll or ep_disconnect";
     if ((t->gather_room == NULL) != (t->xmit_fast == NULL))
         return "has only one of gather_room and xmit_fast";
+    if ((t->caps & CAP_PADDING_OFFLOAD) && (t->caps & CAP_DATADGST) &&
+        !(t->caps & CAP_DIGEST_OFFLOAD))
+        return "takes padding away but leaves data digests, which cover it";
     return NULL;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/support/fake_stream.c - the interface of fake_transport.h over the parser of byte streams:
- * what a test answers goes through transport/stream as bytes with digests, which can be spoilt. */
+ * what a test answers goes through transport/stream as bytes with digests, which can be spoilt.
+ * FAKE_WHOLE: the adapter frames PDUs and keeps digests and padding to itself, as one of class tcp
+ * does: it hands over whole PDUs, and says of those that are spoilt that they are. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +12,10 @@
 #include "tests/support/fake_stream.h"
 #include "transport/stream/iscsi_tcp.h"
 #include "wire/pdu.h"
+
+#ifndef FAKE_WHOLE
+#define FAKE_WHOLE 0
+#endif
 
 bool fake_spoil;
 uint32_t fake_cleanup_later;
@@ -131,7 +137,8 @@ const struct iscsi_transport fake_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
     .name = "fake",
-    .caps = CAP_RECOVERY_L0 | CAP_RECOVERY_L1 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST,
+    .caps = CAP_RECOVERY_L0 | CAP_RECOVERY_L1 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST |
+            (FAKE_WHOLE ? CAP_DIGEST_OFFLOAD | CAP_PADDING_OFFLOAD : 0),
     .max_recv_dlength = 65536,
     .conn_size = sizeof(struct iscsi_tcp_conn),
     .task_size = sizeof(struct iscsi_tcp_task),
@@ -148,16 +155,24 @@ const struct iscsi_transport fake_transport = {
     .cleanup_task = stream_cleanup,
 };
 
-int
-fake_bytes(union bhs_any *h, const void *data, uint32_t len)
+/* The PDU as the adapter has framed it, or as bytes. */
+static void
+fake_receive(struct iscsi_conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
-    struct iscsi_conn *c = fake_adapter.conn;
     struct iscsi_tcp_conn *tcp = c->dd_data;
     uint8_t *b = malloc(48 + 8 + len + 8);
     size_t n = 48;
 
     assert(b != NULL);
-    h->h.dseg_len = put24(len);
+    if (FAKE_WHOLE) {
+        assert(!c->hdrdgst_en && !c->datadgst_en);
+        if (len > 0)
+            memcpy(b, data, len);
+        (void)iscsi_tcp_recv_pdu(tcp, &h->h, len > 0 ? b : NULL, len,
+                                 fake_spoil && c->datadgst_offload ? ISCSI_TCP_BAD_DATA : 0);
+        free(b);
+        return;
+    }
     memcpy(b, h, 48);
     if (c->hdrdgst_en) {
         pdu_header_digest(b, 48, b + n);
@@ -173,10 +188,20 @@ fake_bytes(union bhs_any *h, const void *data, uint32_t len)
             b[n + len / 2] ^= 0x40;
         n += len + pdu_pad(len) + (c->datadgst_en ? PDU_DIGEST_LEN : 0);
     }
-    fake_spoil = false;
-    c->last_recv_ns = c->loop->now_ns;
     (void)iscsi_tcp_recv(tcp, b, n);
     free(b);
+}
+
+int
+fake_bytes(union bhs_any *h, const void *data, uint32_t len)
+{
+    struct iscsi_conn *c = fake_adapter.conn;
+    struct iscsi_tcp_conn *tcp = c->dd_data;
+
+    h->h.dseg_len = put24(len);
+    c->last_recv_ns = c->loop->now_ns;
+    fake_receive(c, h, data, len);
+    fake_spoil = false;
     iscsi_tcp_check_fast(tcp);
     return tcp->hold ? ISCSI_RX_HOLD : c->failed ? -EPROTO : 0;
 }

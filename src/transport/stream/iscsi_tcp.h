@@ -2,10 +2,14 @@
 /* transport/stream/iscsi_tcp.h - what every transport on a byte stream shares (Linux:
  * libiscsi_tcp).
  *
- * Up: bytes become PDUs; Data-In goes straight into the command's memory; R2Ts
- * queue at their task.  Down: a task becomes its command PDU, the unsolicited
- * Data-Outs, and the Data-Outs of each R2T in the order they came (RFC 7143
+ * Up: bytes become PDUs (iscsi_tcp_recv); or a transport whose adapter frames them hands over whole
+ * PDUs (iscsi_tcp_recv_pdu), and has no use for the rest of the parser.  Data-In goes straight into
+ * the command's memory; R2Ts queue at their task.  Down: a task becomes its command PDU, the
+ * unsolicited Data-Outs, and the Data-Outs of each R2T in the order they came (RFC 7143
  * 11.8).  How bytes move is the transport's: struct iscsi_tcp_ops.
+ *
+ * Digests are made and checked here where conn->hdrdgst_en and conn->datadgst_en say so, which they
+ * never do with CAP_DIGEST_OFFLOAD; with CAP_PADDING_OFFLOAD no padding is expected.
  *
  * Installed as lunette/transport/stream.h; liblunette-transport.a has the code.
  */
@@ -49,6 +53,7 @@ struct iscsi_tcp_conn {
     uint8_t hdr[48 + 4]; /* BHS, header digest, where they come in pieces or their data does */
     uint8_t trailer[3 + 4];
     uint32_t trailer_len, trailer_have;
+    uint32_t pad_mask;       /* 3; 0: no padding comes (CAP_PADDING_OFFLOAD) */
     uint32_t crc;            /* running data digest */
     bool drop;               /* Data-In of a task that is gone: received, kept nowhere */
     bool hold;               /* parse nothing before start_conn */
@@ -88,6 +93,22 @@ void iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp);
 /* Eats received bytes.  Returns how many: all of them, unless the PDUs that follow must wait for
  * start_conn (tcp->hold is set then) or the connection failed. */
 size_t iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len);
+
+/* What else is known of a PDU that somebody else has framed. */
+#define ISCSI_TCP_PLACED     1u /* a Data-In whose data lie in the command's memory already */
+#define ISCSI_TCP_BAD_HEADER 2u /* its header digest was wrong */
+#define ISCSI_TCP_BAD_DATA                                                                         \
+    4u /* its data digest was wrong; data of a Data-In may have been placed */
+
+/* Takes a whole PDU that somebody else has framed, as bytes would be taken by iscsi_tcp_recv, which
+ * is not called on the same connection.  hdr is the BHS, which is read once, so that it may lie
+ * where another process can change it.  data is the data segment without padding, data_len bytes,
+ * which the header has to say, too; NULL where that is 0, or with ISCSI_TCP_PLACED.  Data of other
+ * PDUs than Data-In must not change during the call.  Nothing needs to have been checked before.
+ * Returns 0; ISCSI_RX_HOLD: those that follow must wait for start_conn, and tcp->hold is set until
+ * the transport clears it; or < 0: the connection has failed, and those that follow are dropped. */
+int iscsi_tcp_recv_pdu(struct iscsi_tcp_conn *tcp, const struct bhs *hdr, const void *data,
+                       uint32_t data_len, uint32_t flags);
 
 /* For tests, between two calls: asserts that where the fast path may begin the parser is in the
  * middle of nothing, and that memory which it fills belongs to a running task of this connection.

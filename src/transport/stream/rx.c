@@ -12,63 +12,12 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-void
-iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c,
-                    const struct iscsi_tcp_ops *ops)
-{
-    *tcp =
-        (struct iscsi_tcp_conn){.conn = c, .ops = ops, .bhs = (void *)tcp->hdr, .state = RX_HEADER};
-}
-
-void
-iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
-{
-    free(tcp->ctl);
-    iscsi_tcp_half_data_in(tcp);
-    iscsi_tcp_conn_init(tcp, tcp->conn, tcp->ops);
-}
-
-/* The header of a Data-In or SCSI Response has no AHS, and its data is no longer than max, which we
- * declared.  TotalAHSLength and DataSegmentLength share a word, so that one comparison does. */
-static inline bool
-header_fits(const struct bhs *h, uint32_t max)
-{
-    uint8_t op = h->opcode & ISCSI_OP_MASK;
-
-    return (op == ISCSI_OP_DATA_IN || op == ISCSI_OP_SCSI_RSP) && ld_be32(&h->ahs_words) <= max;
-}
-
-/* A header that is not of the usual kind: true, and the connection has failed, or it is fine.  By
- * itself, so that the usual way pays for no array on the stack. */
-static bool __attribute__((noinline, cold))
-refused_header(struct iscsi_tcp_conn *tcp, const struct bhs *h)
-{
-    struct lunette_error why;
-
-    if (pdu_check_header(h, PDU_FROM_TARGET, tcp->conn->max_recv_dlength, &why) == 0)
-        return false;
-    iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, why.msg);
-    return true;
-}
-
-/* Somebody looks on (struct iscsi_tap). */
-static void __attribute__((noinline, cold)) tap_header(struct iscsi_conn *c, const struct bhs *h)
-{
-    c->tap->begin(c->tap->user, c, false, h, ISCSI_BHS_LEN + (c->hdrdgst_en ? PDU_DIGEST_LEN : 0),
-                  pdu_data_trailer(h, c->datadgst_en));
-}
-
-static void __attribute__((noinline, cold))
-tap_bytes(struct iscsi_conn *c, const void *p, uint32_t len)
-{
-    c->tap->more(c->tap->user, c, false, p, len);
-}
-
+/* Shows bytes behind a header to somebody who looks on; `before` as in iscsi_tcp_tap_bytes. */
 static inline void
-tap_more(struct iscsi_conn *c, const void *p, uint32_t len)
+tap_more(const struct iscsi_tcp_conn *tcp, uint32_t before, const void *p, uint32_t len)
 {
-    if (__builtin_expect(c->tap != NULL, 0))
-        tap_bytes(c, p, len);
+    if (__builtin_expect(tcp->conn->tap != NULL, 0))
+        iscsi_tcp_tap_bytes(tcp, before, p, len);
 }
 
 /* The complete header at tcp->bhs, with its digest, is checked, and the parser told what follows.
@@ -82,14 +31,15 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
     if (c->flight != NULL)
         flight_rx(c->flight, h);
     if (__builtin_expect(c->tap != NULL, 0))
-        tap_header(c, h);
+        iscsi_tcp_tap_header(tcp);
     if (c->hdrdgst_en &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, sizeof(*h)), (const uint8_t *)h + 48)) {
         c->stats.digest_err++;
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_HDR_DGST, "header digest of a PDU is wrong");
         return;
     }
-    if (__builtin_expect(!header_fits(h, c->max_recv_dlength), 0) && refused_header(tcp, h))
+    if (__builtin_expect(!iscsi_tcp_header_fits(h, c->max_recv_dlength), 0) &&
+        iscsi_tcp_refused_header(tcp, h))
         return;
     tcp->data_len = get24(h->dseg_len);
     if ((h->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN) {
@@ -103,23 +53,9 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
     }
     tcp->data_have = 0;
     tcp->trailer_have = 0;
-    tcp->trailer_len = pdu_pad(tcp->data_len) + (c->datadgst_en ? PDU_DIGEST_LEN : 0);
+    tcp->trailer_len = (-tcp->data_len & tcp->pad_mask) + (c->datadgst_en ? PDU_DIGEST_LEN : 0);
     tcp->crc = CRC32C_INIT;
     tcp->state = RX_DATA;
-}
-
-/* From ErrorRecoveryLevel 1 on the PDU is dropped and asked for again (RFC 7143 7.8). */
-static bool __attribute__((noinline, cold)) bad_data_digest(struct iscsi_tcp_conn *tcp)
-{
-    struct iscsi_conn *c = tcp->conn;
-
-    c->stats.digest_err++;
-    if (c->session->params.erl == 0 || !ISCSI_HAS(c->up, bad_data_digest) ||
-        !c->up->bad_data_digest(c, tcp->task, tcp->bhs))
-        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
-    else
-        iscsi_tcp_pdu_drop(tcp);
-    return false;
 }
 
 static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
@@ -130,7 +66,7 @@ static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, c
     if (c->datadgst_en) {
         tcp->crc = crc32c_update(tcp->crc, tcp->trailer, pad); /* padding counts: 11.2.3 */
         if (!pdu_digest_ok(tcp->crc, tcp->trailer + pad)) {
-            (void)bad_data_digest(tcp);
+            iscsi_tcp_bad_data_digest(tcp);
             return;
         }
     }
@@ -142,7 +78,7 @@ static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, c
 static void
 rx_take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
 {
-    tap_more(tcp->conn, p, n);
+    tap_more(tcp, tcp->data_have, p, n);
     if (tcp->conn->datadgst_en)
         tcp->crc = crc32c_update(tcp->crc, p, n);
     if (tcp->task != NULL) {
@@ -161,8 +97,10 @@ segment_digest_ok(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 {
     uint32_t padded = tcp->data_len + pdu_pad(tcp->data_len); /* padding counts: 11.2.3 */
 
-    return !tcp->conn->datadgst_en ||
-           pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded) || bad_data_digest(tcp);
+    if (!tcp->conn->datadgst_en || pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
+        return true;
+    iscsi_tcp_bad_data_digest(tcp);
+    return false;
 }
 
 /* Takes a data segment that has arrived with padding and digest, as that of most PDUs, and ends the
@@ -176,12 +114,12 @@ rx_segment(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 
         if (__builtin_expect(to == NULL, 0))
             return false;
-        tap_more(tcp->conn, p, tcp->data_len + tcp->trailer_len);
+        tap_more(tcp, 0, p, tcp->data_len + tcp->trailer_len);
         if (!segment_digest_ok(tcp, p))
             return true;
         memcpy(to, p, tcp->data_len);
     } else {
-        tap_more(tcp->conn, p, tcp->data_len + tcp->trailer_len);
+        tap_more(tcp, 0, p, tcp->data_len + tcp->trailer_len);
         if (!segment_digest_ok(tcp, p))
             return true;
     }
@@ -287,7 +225,7 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
         case RX_TRAILER:
             want = tcp->trailer_len - tcp->trailer_have;
             used = len < want ? len : want;
-            tap_more(tcp->conn, p, (uint32_t)used);
+            tap_more(tcp, tcp->data_len, p, (uint32_t)used);
             memcpy(tcp->trailer + tcp->trailer_have, p, used);
             tcp->trailer_have += (uint32_t)used;
             if (used == want)
@@ -317,24 +255,27 @@ iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uint32_
                          ret_len);
 }
 
+/* What was received in place is looked at, since it has a digest or somebody looks on. */
+static void __attribute__((noinline))
+look_at_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len)
+{
+    for (uint32_t done = 0, n; done < len; done += n, iov++) {
+        n = len - done < iov->iov_len ? len - done : (uint32_t)iov->iov_len;
+        tap_more(tcp, tcp->data_have + done, iov->iov_base, n);
+        if (tcp->conn->datadgst_en)
+            tcp->crc = crc32c_update(tcp->crc, iov->iov_base, n);
+    }
+}
+
 void
 iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len)
 {
     struct iscsi_tcp_task *tt;
-    uint32_t rest = len;
 
     assert(tcp->state == RX_DATA && tcp->task != NULL && len <= tcp->data_len - tcp->data_have);
     tt = tcp->task->dd_data;
-    if (tcp->conn->datadgst_en || tcp->conn->tap != NULL) {
-        for (; rest > 0; iov++) {
-            uint32_t n = rest < iov->iov_len ? rest : (uint32_t)iov->iov_len;
-
-            tap_more(tcp->conn, iov->iov_base, n);
-            if (tcp->conn->datadgst_en)
-                tcp->crc = crc32c_update(tcp->crc, iov->iov_base, n);
-            rest -= n;
-        }
-    }
+    if (tcp->conn->datadgst_en || tcp->conn->tap != NULL)
+        look_at_placed(tcp, iov, len);
     sg_cursor_seek(&tt->in, &tcp->task->sc->in, tt->in.at + len);
     tcp->task->moved_ns = tcp->conn->loop->now_ns;
     tcp->data_have += len;

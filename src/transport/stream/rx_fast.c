@@ -144,6 +144,8 @@ iscsi_tcp_rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
     const struct iscsi_conn *c = tcp->conn;
 
     assert(iscsi_tcp_rx_fast_may(tcp) && tcp->task == NULL);
+    if (__builtin_expect(tcp->pad_mask == 0, 0))
+        return 0; /* it takes padding for granted */
     if (!c->hdrdgst_en && !c->datadgst_en)
         return rx_fast_bare(tcp, p, len);
     if (c->hdrdgst_en && c->datadgst_en)

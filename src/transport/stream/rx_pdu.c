@@ -7,6 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/pdu.h"
+
+void
+iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c,
+                    const struct iscsi_tcp_ops *ops)
+{
+    *tcp = (struct iscsi_tcp_conn){.conn = c,
+                                   .ops = ops,
+                                   .bhs = (void *)tcp->hdr,
+                                   .state = RX_HEADER,
+                                   .pad_mask = c->tt->caps & CAP_PADDING_OFFLOAD ? 0 : 3};
+}
+
+void
+iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
+{
+    free(tcp->ctl);
+    iscsi_tcp_half_data_in(tcp);
+    iscsi_tcp_conn_init(tcp, tcp->conn, tcp->ops);
+}
+
 void __attribute__((noinline, cold))
 iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
 {
@@ -14,6 +35,52 @@ iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *wh
     tcp->state = RX_DEAD;
     tcp->task = NULL;
     tcp->conn->up->conn_failure(tcp->conn, err, why);
+}
+
+bool __attribute__((noinline, cold))
+iscsi_tcp_refused_header(struct iscsi_tcp_conn *tcp, const struct bhs *h)
+{
+    struct lunette_error why;
+
+    if (pdu_check_header(h, PDU_FROM_TARGET, tcp->conn->max_recv_dlength, &why) == 0)
+        return false;
+    iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, why.msg);
+    return true;
+}
+
+void __attribute__((noinline, cold)) iscsi_tcp_bad_data_digest(struct iscsi_tcp_conn *tcp)
+{
+    struct iscsi_conn *c = tcp->conn;
+
+    c->stats.digest_err++;
+    if (c->session->params.erl == 0 || !ISCSI_HAS(c->up, bad_data_digest) ||
+        !c->up->bad_data_digest(c, tcp->task, tcp->bhs))
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
+    else
+        iscsi_tcp_pdu_drop(tcp);
+}
+
+/* They are shown the PDU as it is on the wire but for digests that the transport keeps to itself.
+ * Padding that has not come is shown as zeroes. */
+void __attribute__((noinline, cold)) iscsi_tcp_tap_header(const struct iscsi_tcp_conn *tcp)
+{
+    struct iscsi_conn *c = tcp->conn;
+
+    c->tap->begin(c->tap->user, c, false, tcp->bhs,
+                  ISCSI_BHS_LEN + (c->hdrdgst_en ? PDU_DIGEST_LEN : 0),
+                  pdu_data_trailer(tcp->bhs, c->datadgst_en));
+}
+
+void __attribute__((noinline, cold))
+iscsi_tcp_tap_bytes(const struct iscsi_tcp_conn *tcp, uint32_t before, const void *p, uint32_t len)
+{
+    static const uint8_t zeroes[3];
+    struct iscsi_conn *c = tcp->conn;
+    uint32_t pad = pdu_pad(tcp->data_len);
+
+    c->tap->more(c->tap->user, c, false, p, len);
+    if (tcp->pad_mask == 0 && pad > 0 && before + len == tcp->data_len)
+        c->tap->more(c->tap->user, c, false, zeroes, pad);
 }
 
 /* What is lost is asked for again (RFC 7143 7.1.4.1, 7.8). */

@@ -139,6 +139,8 @@ xmit_pdu(struct iscsi_task *t)
 
 static const struct iscsi_tcp_ops pdus = {.init_pdu = init_pdu, .xmit_pdu = xmit_pdu};
 static const struct iscsi_transport transport = {.alloc_pdu = alloc_pdu};
+static const struct iscsi_transport offloads = {.alloc_pdu = alloc_pdu,
+                                                .caps = CAP_DIGEST_OFFLOAD | CAP_PADDING_OFFLOAD};
 
 static void
 rig(bool read, uint32_t len, bool digests)
@@ -174,6 +176,14 @@ rig(bool read, uint32_t len, bool digests)
     assert_int_equal(init_pdu(&r.task, 0, iscsi_tcp_task_init(&r.task)), 0);
 }
 
+/* The same rig over another transport. */
+static void
+rig_of(const struct iscsi_transport *tt)
+{
+    r.conn.tt = tt;
+    iscsi_tcp_conn_init(&r.tcp, &r.conn, &pdus);
+}
+
 /* As a transport does. */
 static int
 xmit_task(struct iscsi_task *t)
@@ -185,6 +195,13 @@ xmit_task(struct iscsi_task *t)
             return e;
     }
     return iscsi_tcp_xmit_data(t);
+}
+
+/* What behind a PDU's data pads it as the transport lets it pass. */
+static uint32_t
+padding(uint32_t len)
+{
+    return r.conn.tt->caps & CAP_PADDING_OFFLOAD ? 0 : pdu_pad(len);
 }
 
 /* Appends a PDU with its padding and digests. */
@@ -203,11 +220,11 @@ put(uint8_t *to, const union bhs_any *h, const void *data, uint32_t len)
     if (len == 0)
         return n;
     memcpy(to + n, data, len);
-    memset(to + n + len, 0x55, pdu_pad(len)); /* any padding is taken: PDU-08 */
+    memset(to + n + len, 0x55, padding(len)); /* any padding is taken: PDU-08 */
     if (r.conn.datadgst_en)
         pdu_digest_put(to + n + len + pdu_pad(len),
                        crc32c_update(CRC32C_INIT, to + n, len + pdu_pad(len)));
-    return n + len + pdu_pad(len) + (r.conn.datadgst_en ? 4 : 0);
+    return n + len + padding(len) + (r.conn.datadgst_en ? 4 : 0);
 }
 
 static size_t
@@ -276,6 +293,76 @@ test_pieces_of_every_size(void **state)
                 assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes + at, len), len);
             }
             check_stream();
+        }
+    }
+}
+
+/* What somebody who looks on is shown: the PDUs as they would be with padding. */
+static struct {
+    size_t n;
+    uint32_t rest;
+    uint8_t bytes[16384];
+} shown;
+
+static void
+show_begin(void *user, struct iscsi_conn *c, bool tx, const void *hdr, uint32_t hdr_len,
+           uint32_t rest)
+{
+    (void)user;
+    (void)c;
+    assert_false(tx);
+    assert_int_equal(shown.rest, 0);
+    assert_int_equal(hdr_len, 48);
+    memcpy(shown.bytes + shown.n, hdr, hdr_len);
+    shown.n += hdr_len;
+    shown.rest = rest;
+}
+
+static void
+show_more(void *user, struct iscsi_conn *c, bool tx, const void *data, uint32_t len)
+{
+    (void)user;
+    (void)c;
+    (void)tx;
+    assert_true(len <= shown.rest);
+    memcpy(shown.bytes + shown.n, data, len);
+    shown.n += len;
+    shown.rest -= len;
+}
+
+static const struct iscsi_tap show = {.begin = show_begin, .more = show_more};
+
+/* Of a transport that keeps padding to itself; the fast path and lookers-on included. */
+static void
+test_no_padding(void **state)
+{
+    static uint8_t bytes[16384], padded[16384];
+
+    (void)state;
+    for (size_t piece = 1; piece < 3400; piece += piece < 60 ? 1 : 97) {
+        for (int tapped = 0; tapped < 2; tapped++) {
+            size_t n, all;
+
+            rig(true, READ_LEN, false);
+            all = stream(padded);
+            rig_of(&offloads);
+            n = stream(bytes);
+            assert_int_equal(n, all - 1 - 3 - 1); /* 1023, 1 and 7 bytes are padded, the rest not */
+            memset(&shown, 0, sizeof(shown));
+            r.conn.tap = tapped ? &show : NULL;
+            for (size_t at = 0; at < n; at += piece) {
+                size_t len = n - at < piece ? n - at : piece;
+
+                assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes + at, len), len);
+            }
+            check_stream();
+            if (!tapped)
+                continue;
+            assert_int_equal(shown.n, all);
+            assert_int_equal(shown.rest, 0);
+            for (size_t i = 0; i < all; i++) /* padding is shown as zeroes */
+                assert_true(shown.bytes[i] == padded[i] ||
+                            (padded[i] == 0x55 && shown.bytes[i] == 0));
         }
     }
 }
@@ -1022,6 +1109,7 @@ main(void)
         cmocka_unit_test(test_reassigned_read),
         cmocka_unit_test(test_reassigned_write),
         cmocka_unit_test(test_pieces_of_every_size),
+        cmocka_unit_test(test_no_padding),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_answered_while_others_wait),
         cmocka_unit_test(test_digests_notice_every_bit),

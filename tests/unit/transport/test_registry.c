@@ -183,6 +183,11 @@ operations_that_are_missing(void **state)
     assert_int_equal(add(&l), 0);
     l.t.ep_connect = ep_connect; /* and nothing that ends what it begins */
     refused(&l, "takes descriptors but has ep_connect");
+    l = table();
+    l.t.caps |= CAP_DATADGST | CAP_PADDING_OFFLOAD;
+    refused(&l, "takes padding away but leaves data digests");
+    l.t.caps |= CAP_DIGEST_OFFLOAD;
+    assert_int_equal(add(&l), 0);
 }
 
 static void
