@@ -141,6 +141,7 @@ dataplane_new(struct loop *l, const struct transport_registry *registry, struct 
     list_init(&dp->sessions);
     list_init(&dp->captures);
     htab_init(&dp->by_sid);
+    dp_adapters_init(dp);
     dp_endpoints_init(dp);
     dp_client_init(dp);
     dp_undo_init(dp);
@@ -173,18 +174,6 @@ dataplane_set_loops(struct dataplane *dp, uint32_t index, uint32_t loops)
     dp->loops = loops;
 }
 
-int
-dataplane_add_owner(struct dataplane *dp, const char *transport, const struct dp_session_ops *ops)
-{
-    assert(dp->nsessions == 0 && transport != NULL);
-    if (ops->size != sizeof(*ops))
-        return -EINVAL;
-    if (dp->nowners == DP_OWNERS_MAX)
-        return -ENOSPC;
-    dp->owners[dp->nowners++] = (struct dp_owner){.transport = transport, .ops = ops};
-    return 0;
-}
-
 void
 dataplane_set_upper(struct dataplane *dp, const struct dataplane_upper_ops *ops, void *upper)
 {
@@ -201,6 +190,7 @@ dataplane_free(struct dataplane *dp)
     assert(dataplane_busy(dp) == 0);
     loop_timer_stop(dp->loop, &dp->undo);
     dp_endpoints_fini(dp);
+    dp_adapters_fini(dp);
     dp_client_fini(dp);
     htab_fini(&dp->by_sid);
     if (dp->own_ids)

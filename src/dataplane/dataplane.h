@@ -13,7 +13,6 @@
 #include "seam/ipc.h"
 
 struct transport_registry;
-struct dp_session_ops;
 struct dataplane;
 
 #define DATAPLANE_GRACE_MS        60000
@@ -41,12 +40,6 @@ void dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *l
 /* Before the first client: this is data plane `index` of `loops` in the process, which HELLO asks
  * for and tells.  A data plane alone is 0 of 1. */
 void dataplane_set_loops(struct dataplane *dp, uint32_t index, uint32_t loops);
-
-/* Before the first session: sessions over the transport of that name are not iscsi/'s but have
- * these operations.  name and ops are borrowed.  -ENOSPC: too many; -EINVAL: ops is of another
- * size. */
-int dataplane_add_owner(struct dataplane *dp, const char *transport,
-                        const struct dp_session_ops *ops);
 
 /* All sessions and endpoints must be gone (dataplane_busy).  NULL is harmless. */
 void dataplane_free(struct dataplane *dp);

@@ -57,6 +57,7 @@ release_endpoints(struct loop_work *w)
         TRACE(dp->loop, ep_disconnect, e->pub.id, 0);
         e->pub.tt->ep_disconnect(&e->pub);
         dp->nendpoints--;
+        dp_adapter_leave(&e->use);
         dp_call_answer(dp, &e->disconnect, &rep);
         free(e);
     }
@@ -207,15 +208,24 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
     e = calloc(1, sizeof(*e) + tt->ep_size);
     if (e == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    r = dp_adapter_join(dp, tt, &e->use, &rep->why);
+    if (r < 0) {
+        free(e);
+        return r;
+    }
     e->dp = dp;
     e->refs = 1;
     e->to = ev->u.ep_connect.to;
     dp_half_adopt(dp, &e->half);
-    e->pub = (struct iscsi_endpoint){
-        .tt = tt, .loop = dp->loop, .id = dp_ids_take_ep(dp->ids), .dd_data = e->dd_data};
+    e->pub = (struct iscsi_endpoint){.tt = tt,
+                                     .host = e->use.host,
+                                     .loop = dp->loop,
+                                     .id = dp_ids_take_ep(dp->ids),
+                                     .dd_data = e->dd_data};
     TRACE(dp->loop, ep_connect, e->pub.id, 0);
     r = tt->ep_connect(&e->pub, &ev->u.ep_connect.to, &ep_upcalls, &rep->why);
     if (r < 0) {
+        dp_adapter_leave(&e->use);
         free(e);
         return r;
     }

@@ -3,7 +3,7 @@
  *
  * Each calls only those after it: dataplane.c (requests, life), undo.c (what
  * nobody adopts), list.c (answers that describe), session.c, capture.c, endpoint.c,
- * client.c (who is attached, events), values.c, ids.c.  iscsi_session.c is
+ * adapter.c, client.c (who is attached, events), values.c, ids.c.  iscsi_session.c is
  * reached by its table alone.
  */
 #ifndef DATAPLANE_INTERNAL_H
@@ -16,11 +16,21 @@
 #include "dataplane/values.h"
 #include "seam/session.h"
 
-#define DP_CAPTURES_MAX 8  /* at a time, each with memory of its own */
-#define DP_CAPTURES_END 4  /* that have ended, while their readers take what is left */
-#define DP_OWNERS_MAX   16 /* transports that own their sessions */
+#define DP_CAPTURES_MAX 8 /* at a time, each with memory of its own */
+#define DP_CAPTURES_END 4 /* that have ended, while their readers take what is left */
 
 struct dp_capture;
+struct dp_adapter;
+
+/* A session or an endpoint as a user of its transport's host. */
+struct dp_adapter_use {
+    struct list node; /* of dp_adapter.uses */
+    struct dp_adapter *adapter;
+    struct iscsi_host *host; /* NULL: the transport has none */
+    /* The adapter has failed.  It may end any use. */
+    void (*failed)(struct dp_adapter_use *u, enum iscsi_err err, const char *why);
+    bool doomed; /* it is to be told of that */
+};
 
 /* Who owns something that is half-made.  owner: the generation of the client, which may have gone;
  * 0: the thing is in use and belongs to nobody, or to what it is bound to.  undo_at_ns: when it is
@@ -36,6 +46,7 @@ struct dp_endpoint {
     struct list node;   /* of dataplane.endpoints, ascending by id; then of dataplane.released */
     struct dataplane *dp;
     struct dp_conn *conn; /* bound to it, or NULL */
+    struct dp_adapter_use use;
     struct dp_half half;
     unsigned refs;
     bool closing; /* the first reference is gone: it is not found any more */
@@ -58,6 +69,7 @@ struct dp_conn {
     bool bound;   /* until conn_down */
     bool started; /* once */
     bool dying;   /* destroyed, but the transport still has it: not found any more */
+    bool doomed;  /* its adapter has failed, and it has not been told yet */
 };
 
 struct dp_session {
@@ -68,6 +80,7 @@ struct dp_session {
     void *s; /* the owner's */
     struct scsi_host *host;
     const struct iscsi_transport *tt;
+    struct dp_adapter_use use;
     struct list conns;
     unsigned nconns;
     struct dp_half half;
@@ -82,16 +95,9 @@ struct dp_session {
     struct dp_capture *capture; /* NULL: none */
 };
 
-struct dp_owner {
-    const char *transport;
-    const struct dp_session_ops *ops;
-};
-
 struct dataplane {
     struct loop *loop;
     const struct transport_registry *registry;
-    struct dp_owner owners[DP_OWNERS_MAX];
-    unsigned nowners;
     struct dp_ids *ids;
     bool own_ids, closing;
     const struct dataplane_upper_ops *upper_ops; /* NULL: nobody stands above the sessions */
@@ -115,6 +121,9 @@ struct dataplane {
     struct list captures;
     unsigned ncaptures, nended;     /* nended of them have ended */
     struct dp_capture *capture_all; /* of each session from its beginning; NULL: none */
+
+    struct list adapters; /* struct dp_adapter */
+    struct loop_work adapters_left;
 
     struct list sessions, endpoints, released;
     struct htab by_sid, by_ep; /* the sessions and the endpoints again */
@@ -146,6 +155,19 @@ int dp_serve_take_events(struct dataplane *dp, const struct iscsi_uevent *ev,
 void dp_half_adopt(struct dataplane *dp, struct dp_half *half);
 /* Its owner has gone: it is undone after the grace, unless it is adopted. */
 void dp_half_leave(struct dataplane *dp, struct dp_half *half);
+
+/* ---- adapter.c ------------------------------------------------------------------------------ */
+
+void dp_adapters_init(struct dataplane *dp);
+void dp_adapters_fini(struct dataplane *dp);
+/* Has u use the host of that transport on this loop, which is made where there is none; u->host is
+ * NULL where the transport has no hosts.  u->failed is set before, or NULL.  0, or -errno with
+ * *err.
+ */
+int dp_adapter_join(struct dataplane *dp, const struct iscsi_transport *tt,
+                    struct dp_adapter_use *u, struct lunette_error *err);
+/* u does not use it any more.  The last one ends the host, later. */
+void dp_adapter_leave(struct dp_adapter_use *u);
 
 /* ---- endpoint.c ----------------------------------------------------------------------------- */
 
@@ -265,6 +287,8 @@ int dp_serve_adopt(struct dataplane *dp, const struct iscsi_uevent *ev, struct i
 int dp_conn_names(const struct dp_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 
 extern const struct dp_session_ops dp_iscsi_session_ops;
+/* The connection of a session of these operations is lost. */
+void dp_iscsi_conn_fail(void *conn, enum iscsi_err err, const char *why);
 /* The session behind a handle of these operations. */
 const struct iscsi_session *dp_iscsi_session(const void *session);
 

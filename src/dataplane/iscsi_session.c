@@ -69,6 +69,7 @@ owned_create(const struct dp_session_config *cfg, void **ret_session, struct scs
 {
     struct owned *o = malloc(sizeof(*o));
     struct iscsi_session_config c = {
+        .host = cfg->host,
         .sid = cfg->sid,
         .initial_cmdsn = cfg->initial_cmdsn,
         .cmds_max = cfg->cmds_max,
@@ -173,6 +174,14 @@ const struct iscsi_session *
 dp_iscsi_session(const void *session)
 {
     return ((const struct owned *)session)->s;
+}
+
+void
+dp_iscsi_conn_fail(void *conn, enum iscsi_err err, const char *why)
+{
+    struct iscsi_conn *c = conn;
+
+    c->up->conn_failure(c, err, why);
 }
 
 int

@@ -215,6 +215,7 @@ session_forget(struct dp_session *ds)
     htab_del(&dp->by_sid, &ds->hnode);
     list_del(&ds->node);
     dp->nsessions--;
+    dp_adapter_leave(&ds->use);
     dp_ids_put_sid(dp->ids, ds->sid);
     dp_call_answer(dp, &ds->destroy, &rep);
     dp_values_fini(&ds->values);
@@ -251,14 +252,36 @@ static const struct dp_session_events session_events = {
 
 /* ---- sessions ------------------------------------------------------------------------------- */
 
-static const struct dp_session_ops *
-ops_of(const struct dataplane *dp, const struct iscsi_transport *tt)
+/* Fails one of the connections that are doomed.  False: there is none. */
+static bool
+fail_doomed(struct dp_session *ds, enum iscsi_err err, const char *why)
 {
-    for (unsigned i = 0; i < dp->nowners; i++) {
-        if (strcmp(dp->owners[i].transport, tt->name) == 0)
-            return dp->owners[i].ops;
+    LIST_FOREACH (n, &ds->conns) {
+        struct dp_conn *c = container_of(n, struct dp_conn, node);
+
+        if (!c->doomed)
+            continue;
+        c->doomed = false;
+        if (!c->bound || c->dying)
+            continue;
+        dp_iscsi_conn_fail(c->handle, err, why);
+        return true;
     }
-    return &dp_iscsi_session_ops;
+    return false;
+}
+
+/* A connection that fails may let go at once, and with it others: the list is walked anew. */
+static void
+session_adapter_failed(struct dp_adapter_use *u, enum iscsi_err err, const char *why)
+{
+    struct dp_session *ds = container_of(u, struct dp_session, use);
+
+    if (ds->dying || ds->ops != &dp_iscsi_session_ops)
+        return;
+    LIST_FOREACH (n, &ds->conns)
+        container_of(n, struct dp_conn, node)->doomed = true;
+    while (fail_doomed(ds, err, why)) {
+    }
 }
 
 /* Ids nearly always come in ascending order; LIST_SESSIONS counts on it after they have gone round.
@@ -290,15 +313,24 @@ session_make(struct dataplane *dp, const struct iscsi_uevent *ev, struct dp_sess
     int r;
 
     ds->dp = dp;
-    ds->ops = ops_of(dp, ds->tt);
+    ds->ops = ds->tt->session_ops != NULL ? ds->tt->session_ops : &dp_iscsi_session_ops;
     list_init(&ds->conns);
     cfg.sid = ds->sid = dp_ids_take_sid(dp->ids);
     if (ds->sid == 0)
         return lunette_fail(err, -EAGAIN, LUNETTE_DOM_OS, EAGAIN, "there are %d sessions already",
                             DP_SIDS_MAX);
-    r = ds->ops->create(&cfg, &ds->s, &ds->host, err);
-    if (r < 0)
+    ds->use.failed = session_adapter_failed;
+    r = dp_adapter_join(dp, ds->tt, &ds->use, err);
+    if (r < 0) {
         dp_ids_put_sid(dp->ids, ds->sid);
+        return r;
+    }
+    cfg.host = ds->use.host;
+    r = ds->ops->create(&cfg, &ds->s, &ds->host, err);
+    if (r < 0) {
+        dp_adapter_leave(&ds->use);
+        dp_ids_put_sid(dp->ids, ds->sid);
+    }
     return r;
 }
 

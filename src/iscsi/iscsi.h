@@ -36,6 +36,7 @@ struct iscsi_session_events {
 };
 
 struct iscsi_session_config {
+    struct iscsi_host *host; /* of the transport; NULL: it has none */
     uint32_t sid;
     uint32_t initial_cmdsn;
     uint32_t cmds_max; /* tasks that the SCSI side may have outstanding, 0: default */

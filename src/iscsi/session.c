@@ -104,6 +104,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
              const struct iscsi_session_config *cfg)
 {
     s->pub.tt = tt;
+    s->pub.host = cfg->host;
     s->pub.loop = l;
     s->pub.sid = cfg->sid;
     s->pub.dd_data = (char *)s + own_bytes(s->chunks);

@@ -3,7 +3,7 @@
  *
  * Most sessions are iscsi/'s.  A transport whose adapter runs the whole session
  * by itself (the class of Linux's qla4xxx) brings a struct scsi_host and these
- * operations of its own and fits beside it.  dataplane/ calls; it alone knows
+ * operations of its own, in its table, and fits beside it.  dataplane/ calls; it alone knows
  * ids, clients and endpoints.
  *
  * Everything runs on the loop of the session.  A handle (session, conn) points to memory of the
@@ -44,17 +44,18 @@ struct dp_session_events {
 struct dp_session_config {
     struct loop *loop;
     const struct iscsi_transport *tt;
-    uint32_t sid; /* unique in the process while the session lives */
+    struct iscsi_host *host; /* lives as long as the session; NULL: tt has none */
+    uint32_t sid;            /* unique in the process while the session lives */
     uint32_t initial_cmdsn;
     uint32_t cmds_max; /* tasks; 0: the owner's default */
     const struct dp_session_events *ev;
     void *user;
 };
 
-/* What an owner of sessions implements.  A function that returns int returns 0, or -errno with a
- * sentence in *err, unless its comment says otherwise. */
+/* What an owner of sessions implements; only get_param may be NULL.  A function that returns int
+ * returns 0, or -errno with a sentence in *err, unless its comment says otherwise. */
 struct dp_session_ops {
-    uint32_t size; /* of this table, bytes */
+    size_t size; /* of this table, bytes */
     int (*create)(const struct dp_session_config *cfg, void **ret_session,
                   struct scsi_host **ret_host, struct lunette_error *err);
     /* Ends all connections, then the session; the event freed comes later.  Called once. */

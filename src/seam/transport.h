@@ -170,6 +170,17 @@ struct iscsi_transport;
 struct iscsi_upcalls;
 struct iscsi_conn;
 struct iscsi_task;
+struct dp_session_ops;
+
+/* An adapter, as the sessions and endpoints of one loop have it in common.  It is made before the
+ * first of them and ended when the last is gone.  Only transports that have create_host have hosts.
+ */
+struct iscsi_host {
+    const struct iscsi_transport *tt;
+    const struct iscsi_upcalls *up; /* of these only host_failure */
+    struct loop *loop;
+    void *dd_data; /* the transport's, host_size bytes */
+};
 
 /* Operational values of a session (RFC 7143 13), as agreed at login. */
 struct iscsi_session_params {
@@ -198,7 +209,8 @@ struct iscsi_session {
     struct iscsi_session_params params;
     uint32_t cmds_max; /* tasks that may be outstanding */
     struct iscsi_tasks tasks;
-    void *dd_data; /* the transport's */
+    struct iscsi_host *host; /* NULL: its transport has none */
+    void *dd_data;           /* the transport's */
     uint32_t
         bends; /* bits of enum wire_bend (wire/bend.h): what the target has shown after login */
 };
@@ -339,6 +351,7 @@ iscsi_task_of(const struct iscsi_conn *c, struct be32 itt)
 /* An endpoint of a transport that connects by itself. */
 struct iscsi_endpoint {
     const struct iscsi_transport *tt;
+    struct iscsi_host *host; /* NULL: its transport has none */
     struct loop *loop;
     uint64_t id;
     void *dd_data;
@@ -364,8 +377,8 @@ enum iscsi_odd {
 
 /* What a transport calls, on the thread of the connection's or endpoint's loop.  The table is the
  * library's and lives as long as the connection or endpoint; headers and data that are passed are
- * the transport's and borrowed for the call.  Connections have all up-calls but ep_event, endpoints
- * only that one. */
+ * the transport's and borrowed for the call.  Connections have all up-calls but ep_event and
+ * host_failure, endpoints only the first of these and hosts only the second. */
 struct iscsi_upcalls {
     uint32_t version; /* ISCSI_TRANSPORT_VERSION */
     size_t size;      /* bytes of the table */
@@ -421,13 +434,20 @@ struct iscsi_upcalls {
      * task of a Data-In whose data were being placed, else NULL.  True: it is asked for again, and
      * the transport drops it.  False: the connection fails. */
     bool (*bad_data_digest)(struct iscsi_conn *c, struct iscsi_task *t, const struct bhs *hdr);
+    /* The adapter was reset, or is gone: every connection of its sessions on this loop that is
+     * bound is lost, as by conn_failure.  The host stays, and what its sessions have is let go of
+     * as ever, by stop_conn and cleanup_task, which take their time (-EINPROGRESS) as long as the
+     * adapter may still touch memory.  Endpoints that are not bound, and sessions that are the
+     * transport's own (session_ops), are the transport's to tell of.  From events of the loop only.
+     */
+    void (*host_failure)(struct iscsi_host *h, enum iscsi_err err, const char *why);
 };
 
-/* A transport.  The first four operations are required, the others may be NULL where that is said.
- * Called are those of endpoints by the data plane, which serves the control plane's requests, and
- * all others by the iSCSI layer.  All return 0 or -errno unless they say otherwise.  Those with an
- * err describe a failure there for a person (lunette_fail); err may be NULL.  Strings and addresses
- * that are passed are borrowed for the call. */
+/* A transport.  The first four operations are required, unless it has session_ops, the others may
+ * be NULL where that is said. Called are those of endpoints by the data plane, which serves the
+ * control plane's requests, and all others by the iSCSI layer.  All return 0 or -errno unless they
+ * say otherwise.  Those with an err describe a failure there for a person (lunette_fail); err may
+ * be NULL.  Strings and addresses that are passed are borrowed for the call. */
 struct iscsi_transport {
     uint32_t version;          /* ISCSI_TRANSPORT_VERSION */
     size_t size;               /* bytes of the table */
@@ -533,6 +553,15 @@ struct iscsi_transport {
      * Called at any time, also before all others and when there are sessions; it changes nothing.
      * NULL: they can. */
     int (*usable)(struct lunette_error *err);
+    /* Life of hosts; both or neither.  A create_host that fails fails what needed the host, and
+     * destroy_host is not called after it. */
+    size_t host_size;
+    int (*create_host)(struct iscsi_host *h, struct lunette_error *err);
+    void (*destroy_host)(struct iscsi_host *h);
+    /* The transport runs its sessions by itself (seam/session.h): each has a struct scsi_host of
+     * its own, and of the operations above only those of endpoints and hosts and usable are called.
+     * NULL: sessions are the iSCSI layer's.  CAP_LOGIN_OFFLOAD needs it. */
+    const struct dp_session_ops *session_ops;
 };
 
 /* What a shared object exports, once:

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "seam/session.h"
+
 /* Every version of the table begins so. */
 struct table_head {
     uint32_t version;
@@ -37,6 +39,15 @@ transport_complete(const struct iscsi_transport *from, struct iscsi_transport *t
     return NULL;
 }
 
+static bool
+session_ops_complete(const struct dp_session_ops *o)
+{
+    return o->size == sizeof(*o) && o->create != NULL && o->teardown != NULL &&
+           o->create_conn != NULL && o->destroy_conn != NULL && o->bind_conn != NULL &&
+           o->start_conn != NULL && o->stop_conn != NULL && o->set_param != NULL &&
+           o->send_pdu != NULL && o->get_stats != NULL;
+}
+
 /* What a complete table lacks, or NULL. */
 static const char *
 transport_lacks(const struct iscsi_transport *t)
@@ -45,9 +56,15 @@ transport_lacks(const struct iscsi_transport *t)
         return "has no name";
     if (strnlen(t->name, TRANSPORT_NAME_MAX + 1) > TRANSPORT_NAME_MAX)
         return "has a name that is too long to be asked for";
-    if (t->bind_conn == NULL || t->xmit_task == NULL || t->cleanup_task == NULL ||
-        t->stop_conn == NULL)
+    if (t->session_ops == NULL && (t->bind_conn == NULL || t->xmit_task == NULL ||
+                                   t->cleanup_task == NULL || t->stop_conn == NULL))
         return "lacks bind_conn, xmit_task, cleanup_task or stop_conn";
+    if (t->session_ops == NULL && (t->caps & CAP_LOGIN_OFFLOAD))
+        return "logs in by itself but lacks session_ops";
+    if (t->session_ops != NULL && !session_ops_complete(t->session_ops))
+        return "has session_ops of another size, or that lack an operation";
+    if ((t->create_host == NULL) != (t->destroy_host == NULL))
+        return "has only one of create_host and destroy_host";
     if (!(t->caps & CAP_BIND_DESCRIPTOR) &&
         (t->ep_connect == NULL || t->ep_poll == NULL || t->ep_disconnect == NULL))
         return "connects by itself but lacks ep_connect, ep_poll or ep_disconnect";

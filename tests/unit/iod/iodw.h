@@ -378,7 +378,7 @@ iodw_new(void)
     (void)fh_add(&iodw.f, 0, 0);
     assert_int_equal(transport_register(&iodw.registry, &fake_transport, NULL), 0);
     assert_int_equal(dataplane_new(&iodw.f.loop.l, &iodw.registry, &iodw.dp, NULL), 0);
-    assert_int_equal(dataplane_add_owner(iodw.dp, "fake", &iodw_session_ops), 0);
+    iodw.registry.t[0].session_ops = &iodw_session_ops;
     assert_int_equal(iod_units_new(&iodw.f.loop.l, iodw.dp, fx_kinds, &iodw.units), 0);
     iodw.client = (struct ipc_client){.reply = iodw_reply, .event = iodw_event, .binding = &iodw};
     (void)dataplane_set_client(iodw.dp, &iodw.client);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "seam/session.h"
 #include "transport/transport.h"
 
 static struct transport_registry r;
@@ -55,6 +56,91 @@ ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to, const struct i
     (void)up;
     (void)e;
     return 0;
+}
+
+static int
+create_host(struct iscsi_host *h, struct lunette_error *e)
+{
+    (void)h;
+    (void)e;
+    return 0;
+}
+
+/* Operations of sessions, which are never called. */
+
+static int
+s_create(const struct dp_session_config *cfg, void **ret_session, struct scsi_host **ret_host,
+         struct lunette_error *e)
+{
+    (void)cfg;
+    (void)ret_session;
+    (void)ret_host;
+    return lunette_fail(e, -ENOSYS, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static void
+s_teardown(void *session)
+{
+    (void)session;
+}
+
+static int
+s_create_conn(void *session, uint16_t cid, void **ret_conn, struct lunette_error *e)
+{
+    (void)session;
+    (void)cid;
+    (void)ret_conn;
+    return lunette_fail(e, -ENOSYS, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static int
+s_bind(void *conn, int64_t eph, struct iscsi_endpoint *ep, bool leading, struct lunette_error *e)
+{
+    (void)conn;
+    (void)eph;
+    (void)ep;
+    (void)leading;
+    return lunette_fail(e, -ENOSYS, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static int
+s_start(void *conn, struct lunette_error *e)
+{
+    (void)conn;
+    return lunette_fail(e, -ENOSYS, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static void
+s_stop(void *conn, enum iscsi_stop how)
+{
+    (void)conn;
+    (void)how;
+}
+
+static int
+s_param(void *conn, enum iscsi_param p, const char *value, struct lunette_error *e)
+{
+    (void)conn;
+    (void)p;
+    (void)value;
+    return lunette_fail(e, -ENOSYS, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static int
+s_pdu(void *conn, const struct bhs *hdr, const void *data, uint32_t len, struct lunette_error *e)
+{
+    (void)conn;
+    (void)hdr;
+    (void)data;
+    (void)len;
+    return lunette_fail(e, -ENOSYS, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static void
+s_stats(void *conn, struct iscsi_stats *ret)
+{
+    (void)conn;
+    (void)ret;
 }
 
 /* A table as a newer library might know it. */
@@ -188,6 +274,43 @@ operations_that_are_missing(void **state)
     refused(&l, "takes padding away but leaves data digests");
     l.t.caps |= CAP_DIGEST_OFFLOAD;
     assert_int_equal(add(&l), 0);
+    l.t.create_host = create_host;
+    refused(&l, "only one of create_host and destroy_host");
+    l = table();
+    l.t.caps |= CAP_LOGIN_OFFLOAD;
+    refused(&l, "logs in by itself but lacks session_ops");
+}
+
+/* Of a transport that owns its sessions they are asked for, and nothing that works on connections
+ * of others. */
+static void
+sessions_of_its_own(void **state)
+{
+    struct dp_session_ops ops = {.size = sizeof(ops),
+                                 .create = s_create,
+                                 .teardown = s_teardown,
+                                 .create_conn = s_create_conn,
+                                 .destroy_conn = s_teardown,
+                                 .bind_conn = s_bind,
+                                 .start_conn = s_start,
+                                 .stop_conn = s_stop,
+                                 .set_param = s_param,
+                                 .send_pdu = s_pdu,
+                                 .get_stats = s_stats};
+    struct larger l = table();
+
+    (void)state;
+    l.t.caps |= CAP_LOGIN_OFFLOAD;
+    l.t.bind_conn = NULL;
+    l.t.stop_conn = NULL;
+    l.t.xmit_task = l.t.cleanup_task = NULL;
+    l.t.session_ops = &ops;
+    assert_int_equal(add(&l), 0);
+    ops.size--;
+    refused(&l, "session_ops of another size");
+    ops.size++;
+    ops.send_pdu = NULL;
+    refused(&l, "or that lack an operation");
 }
 
 static void
@@ -218,6 +341,7 @@ main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(versions),
         cmocka_unit_test(operations_that_are_missing),
+        cmocka_unit_test(sessions_of_its_own),
         cmocka_unit_test(too_many),
     };
 
