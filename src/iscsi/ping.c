@@ -101,7 +101,6 @@ queue_ping(struct task *t, uint8_t immediate)
     bhs_init(h, (uint8_t)(ISCSI_OP_NOP_OUT | immediate), ISCSI_FLAG_FINAL);
     h->itt = put32(t->pub.itt);
     h->ttt = put32(ISCSI_TAG_RSVD);
-    to_conn(t->pub.conn)->pub.stats.noptx_pdus++;
     iscsi_queue_mgmt(t, NULL, 0);
 }
 
@@ -132,7 +131,6 @@ iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
     h->itt = put32(ISCSI_TAG_RSVD);
     h->ttt = answer_to->ttt;
     memcpy(h->lun, answer_to->lun, sizeof(h->lun));
-    c->pub.stats.noptx_pdus++;
     iscsi_queue_mgmt(t, NULL, 0);
 }
 

@@ -196,6 +196,8 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     if (r < 0)
         return r;
     t->pub.state = ISCSI_TASK_RUNNING;
+    if (opcode == ISCSI_OP_NOP_OUT) /* whoever has asked for it */
+        c->pub.stats.noptx_pdus++;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
         iscsi_leave_sent(c, &t->ctl.logout_req);
     if (opcode == ISCSI_OP_TMF_REQ)

@@ -186,6 +186,7 @@ conform_group_order(void)
             run_order(point, code, true);
         }
     }
+    conform_table_orders(&o.w);
     conform_close(&o.w);
 }
 

@@ -28,6 +28,8 @@ static const struct group {
     [CONFORM_CUT] = {"cut", conform_group_cut},
     [CONFORM_ORDER] = {"order", conform_group_order},
     [CONFORM_UNBIND] = {"unbind", conform_group_unbind},
+    [CONFORM_PARAMS] = {"params", conform_group_params},
+    [CONFORM_STATS] = {"stats", conform_group_stats},
 };
 
 static bool passed[CONFORM_GROUPS];

@@ -149,8 +149,8 @@ static const struct iscsi_upcalls endpoint_upcalls = {.version = ISCSI_TRANSPORT
                                                       .size = sizeof(struct iscsi_upcalls),
                                                       .ep_event = endpoint_event};
 
-static void
-endpoint_end(struct conform_nexus *n)
+void
+conform_nexus_disconnect(struct conform_nexus *n)
 {
     if (!n->ep_there)
         return;
@@ -166,7 +166,7 @@ endpoint_begin(struct conform_nexus *n)
     struct lunette_error err = LUNETTE_INIT(err);
     static uint64_t ids;
 
-    endpoint_end(n); /* of the bind before */
+    conform_nexus_disconnect(n); /* of the bind before */
     n->ep = (struct iscsi_endpoint){.tt = tt, .loop = n->w->loop, .id = ++ids};
     n->ep.dd_data = calloc(1, tt->ep_size + 1);
     assert_non_null(n->ep.dd_data);
@@ -178,18 +178,21 @@ endpoint_begin(struct conform_nexus *n)
     assert_int_equal(tt->ep_poll(&n->ep), 1);
 }
 
+int64_t
+conform_nexus_connect(struct conform_nexus *n)
+{
+    if (n->w->row->member->tt->caps & CAP_BIND_DESCRIPTOR)
+        return connected_socket(n->w);
+    endpoint_begin(n);
+    return (int64_t)n->ep.id;
+}
+
 void
 conform_nexus_bind(struct conform_nexus *n)
 {
     struct lunette_error err = LUNETTE_INIT(err);
-    int64_t eph;
+    int64_t eph = conform_nexus_connect(n);
 
-    if (n->w->row->member->tt->caps & CAP_BIND_DESCRIPTOR) {
-        eph = connected_socket(n->w);
-    } else {
-        endpoint_begin(n);
-        eph = (int64_t)n->ep.id;
-    }
     CONFORM_OK(iscsi_conn_bind(n->c, eph, n->ep_there ? &n->ep : NULL, true, &err), err);
     n->binds++;
 }
@@ -208,6 +211,20 @@ static const char keys[] = "InitiatorName=" CONFORM_NAME "\0"
                            "DefaultTime2Wait=0\0"
                            "DefaultTime2Retain=0\0"
                            "ErrorRecoveryLevel=0";
+
+uint32_t
+conform_login_text(char *buf, size_t size, uint32_t max_recv_dlength)
+{
+    size_t len = sizeof(keys);
+
+    assert_true(size > len);
+    memcpy(buf, keys, len);
+    len +=
+        (size_t)snprintf(buf + len, size - len, "MaxRecvDataSegmentLength=%u", max_recv_dlength) +
+        1;
+    assert_true(len <= size);
+    return (uint32_t)len;
+}
 
 /* Takes over what the target has said of that key. */
 static void
@@ -231,19 +248,16 @@ conform_nexus_login(struct conform_nexus *n)
     unsigned before = n->answers, tries = 0;
     struct conform_cmd ready;
     char text[sizeof(keys) + 64];
+    uint32_t len;
     union bhs_any h;
     uint32_t most = n->s->tt->max_recv_dlength < SEGMENT ? n->s->tt->max_recv_dlength : SEGMENT;
-    int more;
 
     bhs_init(&h, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE,
              bhs_login_flags(ISCSI_STAGE_OPERATIONAL, ISCSI_STAGE_FFP, ISCSI_LOGIN_TRANSIT));
     memcpy(h.login_req.isid, "\x80\0\0\0\0\1", 6);
     h.login_req.cid = put16(n->c->cid);
-    memcpy(text, keys, sizeof(keys));
-    more = snprintf(text + sizeof(keys), 64, "MaxRecvDataSegmentLength=%u", most);
-    CONFORM_OK(iscsi_conn_send_pdu(n->c, &h.h, text, (uint32_t)sizeof(keys) + (uint32_t)more + 1,
-                                   &err),
-               err);
+    len = conform_login_text(text, sizeof(text), most);
+    CONFORM_OK(iscsi_conn_send_pdu(n->c, &h.h, text, len, &err), err);
     CONFORM_UNTIL(n->w, n->answers > before || n->errors > 0);
     assert_int_equal(pdu_opcode(&n->answer.h), ISCSI_OP_LOGIN_RSP);
     assert_int_equal(n->answer.login_rsp.status_class, 0);
@@ -279,7 +293,7 @@ conform_nexus_end(struct conform_nexus *n)
     conform_turn(n->w);
     assert_int_equal(n->freed, 1);
     assert_int_equal(n->downs, n->binds);
-    endpoint_end(n);
+    conform_nexus_disconnect(n);
     CONFORM_UNTIL(n->w, conform_path_links(n->w->path) == 0);
 }
 
