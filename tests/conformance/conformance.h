@@ -77,6 +77,10 @@ struct conform_member {
     void (*end)(struct conform_world *w);
     /* May be NULL: what must hold between two turns. */
     void (*check)(struct conform_world *w);
+    /* The process that plays the adapter dies as by SIGKILL, and is started again.  NULL, both:
+     * there is none. */
+    void (*kill)(struct conform_world *w);
+    void (*revive)(struct conform_world *w);
 };
 
 struct conform_row {

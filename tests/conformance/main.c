@@ -30,6 +30,7 @@ static const struct group {
     [CONFORM_UNBIND] = {"unbind", conform_group_unbind},
     [CONFORM_PARAMS] = {"params", conform_group_params},
     [CONFORM_STATS] = {"stats", conform_group_stats},
+    [CONFORM_KILL] = {"kill", conform_group_kill},
 };
 
 static bool passed[CONFORM_GROUPS];
