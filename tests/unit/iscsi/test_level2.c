@@ -1108,6 +1108,7 @@ connections_end_beside_a_command(void **state)
         if (i == 3) {
             fake_adapter.exp_cmdsn = sn + 1;
             answer_reassigned(w, &c[0]);
+            say_again(w);
         }
         assert_int_equal(cid_of(&c[i / 3]), 1);
         cut(w, 1);
