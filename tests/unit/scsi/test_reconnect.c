@@ -1374,6 +1374,43 @@ test_no_try_is_left(void **state)
     }
 }
 
+/* A session that is up for a moment each time: the last try of a request, which is parted from those
+ * of others in the time of the device, is made when that has had two seconds after the patience was
+ * over.  So it is at level 2, where the clock stands still and the session goes on. */
+static void
+test_short_sessions(void **state)
+{
+    (void)state;
+    for (int adrift = 0; adrift < 2; adrift++) {
+        uint64_t lost = 0, up_ns = 0;
+        struct io io;
+
+        open_impatient(6 * PATIENCE_S);
+        fh_script(&d.f, ANSWER(SCSI_WRITE_10, EVER, .never = true));
+        io_submit(&d, &io, BDEV_WRITE, 0, 512, 0);
+        while (io.done == 0) {
+            fake_advance(&d.f.loop, MS(5));
+            if (lost == 0)
+                lost = d.f.loop.l.now_ns;
+            if (d.f.loop.l.now_ns - lost >= SEC(6 * PATIENCE_S))
+                up_ns += MS(5);
+            if (adrift && d.f.nout == 0) {
+                d.f.h.ev->clock(d.f.h.ev_user, false);
+                fake_advance(&d.f.loop, MS(500));
+                d.f.h.ev->clock(d.f.h.ev_user, true);
+            } else {
+                fh_lose(&d.f);
+                fake_advance(&d.f.loop, MS(500));
+                fh_state(&d.f, SCSI_HOST_RUNNING);
+            }
+        }
+        assert_true(d.f.loop.l.now_ns - lost >= SEC(6 * PATIENCE_S));
+        assert_in_range(up_ns, MS(5), MS(SCSI_LOST_MAX_MS + 10));
+        assert_int_equal(io.r.result.err, -ENOLINK);
+        fd_close(&d);
+    }
+}
+
 /* A session that is lost in each look, so that nothing is ever sent: what waits ends, and what
  * comes then fails at once, until the unit can be used. */
 static void
@@ -1637,6 +1674,7 @@ main(void)
         cmocka_unit_test(test_one_that_ends_sessions),
         cmocka_unit_test(test_many_beside_one),
         cmocka_unit_test(test_no_try_is_left),
+        cmocka_unit_test(test_short_sessions),
         cmocka_unit_test(test_looks_without_end),
         cmocka_unit_test(test_coming_up_without_end),
         cmocka_unit_test(test_at_random),
