@@ -25,8 +25,8 @@ spoiled() {
     local before harm=0 runs=0
     before=$(relay_stat spoilt)
     while [[ $harm -lt 2 && $runs -lt 10 ]]; do
-        lio_load level1 "error_recovery_level=1&nr_connections=$1&$2" --seconds "$(long 120 5)" || exit 0
-        ! grep -F ' lost (' "$tmp/err" >&2 || fail "a connection was lost"
+        lio_load level1 "error_recovery_level=1&nr_connections=$1&ping_timeout=20000&$2" --seconds "$(long 120 5)" || exit 0
+        ! grep -qF ' lost (' "$tmp/err" || lio_failed "a connection was lost"
         harm=$(($(relay_stat spoilt) - before))
         runs=$((runs + 1))
     done
@@ -41,8 +41,8 @@ spoiled 8 "immediate_data=yes"
 tell calm
 
 # Below level 2 LIO means all connections to end with one, unless we log that one out before it has
-# noticed.  Now and then it forgets a command, whose time limit is short therefore (docs/design/mcs.md).
+# noticed.
 for level in 0 1; do
     say "eight connections at level $level, cut under I/O"
-    lio_cut "level$level" "error_recovery_level=$level&timeout=8000" "$(long 100 6)" || exit 0
+    lio_cut "level$level" "error_recovery_level=$level" "$(long 100 6)" || exit 0
 done
