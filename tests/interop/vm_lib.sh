@@ -11,6 +11,12 @@ vm_skip() {
     skip "$*"
 }
 
+vm_boot() { # [OPTION...]
+    "$vmlab" start --port "$port" --mem 1024 "$@" > "$tmp/start.log" 2>&1 && return
+    "$vmlab" stop > /dev/null 2>&1 || true
+    return 1
+}
+
 # vm_start NAME [OPTION...]: as the options of vmlab start; sets $vmlab, and $port, the first of three
 # ports.  The machine ends with the test.
 vm_start() {
@@ -30,7 +36,7 @@ vm_start() {
         "$vmlab" build > "$tmp/build.log" 2>&1
     ) 9> "$cache/lock" || vm_skip "no image: $(tail -n 1 "$tmp/build.log")"
     port=$(free_port 3)
-    "$vmlab" start --port "$port" --mem 1024 "${@:2}" > "$tmp/start.log" 2>&1 ||
+    vm_boot "${@:2}" || vm_boot "${@:2}" || # an emulated kernel may panic while it boots
         vm_skip "the machine does not start: $(tail -n 1 "$tmp/start.log")"
     cat "$tmp/start.log"
 }
