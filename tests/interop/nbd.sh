@@ -19,10 +19,10 @@ attach() {
     wait_until 10 grep -q . "$tmp/attach-$name.log" || fail "attach says nothing"
 }
 
-# It ends by itself, within a second, and leaves no socket.
+# It ends by itself, at once but for what a busy machine adds, and leaves no socket.
 detach() { # NAME
     kill "$attached"
-    gone_within 1 "$attached" || fail "attach does not end within a second"
+    gone_within 5 "$attached" || fail "attach does not end at once"
     wait "$attached" || fail "attach ended with $?"
     [[ ! -e $tmp/$1 ]] || fail "the socket is still there"
     checks=$((checks + 1))
@@ -36,7 +36,7 @@ random_file "$tmp/image" 64M
 truncate -s 64M "$tmp/lun0"
 truncate -s 64M "$tmp/lun1"
 prepare_target --lun "file:$tmp/lun0" --lun "file:$tmp/lun1,block=4096" --lun ram:1M,ro --lun ram:64M \
-    --lun ram:1G
+    --lun ram:1G --set DefaultTime2Wait=0
 target_up
 url=iscsi://$portal/$iqn
 
@@ -113,8 +113,10 @@ detach 0
 relay_to "$portal"
 attach 0 "iscsi://$relay/$iqn/0?default_time2wait=0"
 tell every 300 rst
-ok timeout 200 fio --name=verify --aux-path="$tmp" --ioengine=nbd --uri="$uri" --rw=randrw --bs=4k --iodepth=32 --numjobs=4 --time_based \
-    --runtime="$(long 60 6)" --size=16m --offset_increment=16m --verify=crc32c --verify_fatal=1 --randrepeat=0
+# It does not go by time: where that is over in the middle of a pass, fio looks for the seeds of another one.
+# At this rate a pass takes two seconds and more.
+ok timeout 250 fio --name=verify --aux-path="$tmp" --ioengine=nbd --uri="$uri" --rw=randrw --bs=4k --iodepth=32 --numjobs=4 \
+    --rate_iops=1000 --loops="$(long 10 1)" --size=16m --offset_increment=16m --verify=crc32c --verify_fatal=1 --randrepeat=0
 tell every 0
 ((cuts = $(relay_stat cuts), cuts >= 2)) || fail "only $cuts cuts: nothing was tried"
 echo "cut $cuts times"
