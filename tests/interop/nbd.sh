@@ -152,8 +152,8 @@ detach 1
 say "a copy of 1 GiB, there and back"
 attach 4 "$url/4"
 random_file "$tmp/image" 1G
-ok timeout 120 nbdcopy --requests=64 "$tmp/image" "$uri"
-ok timeout 120 nbdcopy --request-size=33554432 "$uri" "$tmp/back"
+ok timeout 400 nbdcopy --requests=64 "$tmp/image" "$uri"
+ok timeout 400 nbdcopy --request-size=33554432 "$uri" "$tmp/back"
 same "$tmp/image" "$tmp/back"
 rm -f "$tmp/back"
 detach 4
