@@ -74,6 +74,7 @@ def stop(p):
 
 
 def ends(p, least, most, status):
+    """Within so many seconds, or twice as many where the machine is busy."""
     p.terminate()
     began = time.monotonic()
     try:
@@ -81,13 +82,13 @@ def ends(p, least, most, status):
     except subprocess.TimeoutExpired:
         fail("it hangs")
     took = time.monotonic() - began
-    assert least <= took <= most and got == status, f"it took {took:.1f} s and ended with {got}"
+    assert least <= took <= 2 * most and got == status, f"it took {took:.1f} s and ended with {got}"
 
 
 def every_loop_lives():
     """The data plane gives signs of life as long as all its loops make turns."""
     with World() as w:
-        m = Manager(w, 800)
+        m = Manager(w, 2000)
         p = start_iod(w, w.tmp / "iod.log", "--threads", "3", env=m.env)
         m.until("READY=1")
         m.lives()
@@ -106,7 +107,7 @@ def every_loop_lives():
 
 def control_plane_lives():
     with World() as w:
-        m = Manager(w, 800)
+        m = Manager(w, 2000)
         with open(w.tmp / "iscsid.log", "w", encoding="utf-8") as f:
             w.daemon = w.start([BIN / "iscsid", "--root", w.root, "-f"], stdout=f, stderr=f, env=m.env)
         m.until("READY=1")
@@ -131,8 +132,8 @@ def thread_that_hangs():
         w.daemon.terminate()
         began = time.monotonic()
         hung[0].reap()
-        assert p.wait(10) == 1 and 10 < time.monotonic() - began < 20
-        assert w.daemon.wait(10) == 1
+        assert p.wait(40) == 1 and 10 < time.monotonic() - began < 40
+        assert w.daemon.wait(40) == 1
         for log, name in (("iod.log", "data"), ("iscsid.log", "control")):
             text = (w.tmp / log).read_text(encoding="utf-8")
             assert f"the {name} plane has not come to its end within" in text, text
@@ -222,7 +223,7 @@ def logout_of_all():
         stop(t.p)
         began = time.monotonic()
         api.ask("daemon.shutdown", deadline_ms=700, logout=True)
-        assert w.daemon.wait(20) == 0 and 0.6 < time.monotonic() - began < 5
+        assert w.daemon.wait(20) == 0 and 0.6 < time.monotonic() - began < 15
         text = (w.tmp / "iscsid.log").read_text(encoding="utf-8")
         assert "not all sessions are logged out in time" in text, text
 

@@ -34,15 +34,18 @@ def fail(text):
     raise AssertionError(text)
 
 
+SLOW = 3  # times as long as on a machine that has nothing else to do
+
+
 def wait_for(what, seconds, test):
     """Waits until test() is true and returns what it says."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + SLOW * seconds
     while True:
         found = test()
         if found:
             return found
         if time.monotonic() > end:
-            fail(f"not within {seconds} s: {what}")
+            fail(f"not within {SLOW * seconds} s: {what}")
         time.sleep(0.01)
 
 
@@ -52,6 +55,17 @@ def alive(pid):
             return f.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def free_port():
+    """One that nobody gets who does not ask for it by its number."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", random.randrange(20000, 32000)))
+                return s.getsockname()[1]
+            except OSError:
+                pass
 
 
 class Nbd:
