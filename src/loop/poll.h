@@ -24,6 +24,7 @@ struct pollee {
     /* The owner's, set before it is added: only reading and hang-up are looked at, by level.  After
      * each ->ready nothing more is reported until `again`. */
     bool level;
+    struct list levels; /* the poller's, of one by level */
     /* Called with EPOLL* bits.  It only notes them; the turn makes the callbacks later. */
     void (*ready)(struct pollee *e, uint32_t events);
 };

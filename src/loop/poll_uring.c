@@ -11,6 +11,8 @@
  * that listens would keep its name and take connections that nobody answers.  So pollees that are
  * `apart` are registered with an epoll instance, which holds none of them open, and the ring polls
  * that one.
+ *
+ * What the loop shows to programs that wait by themselves is another epoll instance, the front.
  */
 #include "loop/poll.h"
 
@@ -36,6 +38,8 @@ struct poller_uring {
     struct io_uring ring;
     bool enabled;
     struct pollee apart; /* the epoll instance; fd -1: none was needed yet */
+    int front_fd;        /* another one, what fd() returns; -1: nobody has asked */
+    struct list levels;  /* struct pollee, by level */
 };
 
 static struct poller_uring *
@@ -50,6 +54,8 @@ uring_free(struct poller *p)
     struct poller_uring *u = uring_of(p);
 
     io_uring_queue_exit(&u->ring);
+    if (u->front_fd >= 0)
+        (void)close(u->front_fd);
     if (u->pub.bell_fd >= 0)
         (void)close(u->pub.bell_fd);
     if (u->apart.fd >= 0)
@@ -96,21 +102,17 @@ get_sqe(struct poller_uring *u)
     return sqe;
 }
 
-/* Returns an eventfd to which the kernel writes when there are completions.  The ring's own
+/* Makes an eventfd to which the kernel writes when there are completions, the bell.  The ring's own
  * descriptor would not do: completions that the kernel puts off until we enter it do not make that
  * readable.  When what is polled is an eventfd itself, the kernel writes only after an RCU grace
  * period, which is too late for posted work; so those who post write to this eventfd directly
- * (bell_fd). */
+ * (bell_fd), and descriptors by level, which may be eventfds, are in the front beside it. */
 static int
-uring_fd(struct poller *p)
+make_bell(struct poller_uring *u)
 {
-    struct poller_uring *u = uring_of(p);
-    int r = enable(u), fd;
+    int r, fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC); /* readable at first, for completions that
+                                                           came before it was registered */
 
-    if (r < 0 || u->pub.bell_fd >= 0)
-        return r < 0 ? r : u->pub.bell_fd;
-    fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC); /* readable at first, for completions that came
-                                                    before it was registered */
     if (fd < 0)
         return -errno;
     r = io_uring_register_eventfd(&u->ring, fd);
@@ -119,7 +121,49 @@ uring_fd(struct poller *p)
         return r;
     }
     u->pub.bell_fd = fd;
-    return fd;
+    return 0;
+}
+
+static int
+front_add(struct poller_uring *u, int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP};
+
+    u->pub.stats->syscalls++;
+    return epoll_ctl(u->front_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+static int
+make_front(struct poller_uring *u)
+{
+    int r;
+
+    u->front_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (u->front_fd < 0)
+        return -errno;
+    r = front_add(u, u->pub.bell_fd);
+    LIST_FOREACH (n, &u->levels) {
+        if (r == 0)
+            r = front_add(u, container_of(n, struct pollee, levels)->fd);
+    }
+    if (r < 0) {
+        (void)close(u->front_fd);
+        u->front_fd = -1;
+    }
+    return r;
+}
+
+static int
+uring_fd(struct poller *p)
+{
+    struct poller_uring *u = uring_of(p);
+    int r = enable(u);
+
+    if (r == 0 && u->pub.bell_fd < 0)
+        r = make_bell(u);
+    if (r == 0 && u->front_fd < 0)
+        r = make_front(u);
+    return r < 0 ? r : u->front_fd;
 }
 
 static int
@@ -192,8 +236,21 @@ poll_apart(struct poller_uring *u, struct pollee *e)
 static int
 uring_add(struct poller *p, struct pollee *e)
 {
+    struct poller_uring *u = uring_of(p);
+    int r;
+
     assert(e->fd >= 0 && e->ready != NULL && !e->gone && !e->armed);
-    return e->apart ? poll_apart(uring_of(p), e) : poll_by_ring(uring_of(p), e);
+    if (!e->level)
+        return e->apart ? poll_apart(u, e) : poll_by_ring(u, e);
+    r = u->front_fd >= 0 ? front_add(u, e->fd) : 0;
+    if (r < 0)
+        return r;
+    r = poll_by_ring(u, e);
+    if (r == 0)
+        list_push_back(&u->levels, &e->levels);
+    else if (u->front_fd >= 0)
+        (void)epoll_ctl(u->front_fd, EPOLL_CTL_DEL, e->fd, NULL);
+    return r;
 }
 
 static int
@@ -214,6 +271,13 @@ uring_del(struct poller *p, struct pollee *e)
     if (e->apart) {
         u->pub.stats->syscalls++;
         (void)epoll_ctl(u->apart.fd, EPOLL_CTL_DEL, e->fd, NULL);
+    }
+    if (e->level) {
+        list_del(&e->levels);
+        if (u->front_fd >= 0) {
+            u->pub.stats->syscalls++;
+            (void)epoll_ctl(u->front_fd, EPOLL_CTL_DEL, e->fd, NULL);
+        }
     }
     if (!e->armed)
         return;
@@ -390,7 +454,8 @@ poller_uring_new(struct loop_stats *stats, struct poller **ret)
     if (u == NULL)
         return -ENOMEM;
     u->pub = (struct poller){.ops = &uring_ops, .stats = stats, .bell_fd = -1};
-    u->apart.fd = -1;
+    u->apart.fd = u->front_fd = -1;
+    list_init(&u->levels);
     r = open_ring(u);
     if (r < 0) {
         free(u);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -776,6 +777,36 @@ test_fd_shows_watches(void **state)
     loop_free(w.l);
 }
 
+/* One that is watched is shown at once, also where it is an eventfd, of which io_uring itself would
+ * tell only after a while; whether it was watched before or after the descriptor was asked for. */
+static void
+test_fd_shows_eventfds_at_once(void **state)
+{
+    (void)state;
+    for (int before = 0; before < 2; before++) {
+        struct watched w = {.l = make_loop(0), .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+        int fd = before ? -1 : loop_fd(w.l);
+
+        assert_int_equal(loop_watch(w.l, w.fd, on_watched, &w, &w.w), 0);
+        fd = loop_fd(w.l);
+        for (int i = 1; i <= 20; i++) {
+            settle(w.l, fd);
+            assert_int_equal(eventfd_write(w.fd, 1), 0);
+            assert_true(readable_within(fd, 0));
+            while (w.calls < i)
+                assert_true(loop_run(w.l, 0) >= 0);
+        }
+        settle(w.l, fd);
+        assert_int_equal(w.calls, 20);
+        loop_unwatch(w.l, w.w);
+        assert_int_equal(eventfd_write(w.fd, 1), 0);
+        settle(w.l, fd);
+        assert_int_equal(w.calls, 20);
+        assert_int_equal(close(w.fd), 0);
+        loop_free(w.l);
+    }
+}
+
 static void *
 write_later(void *user)
 {
@@ -906,6 +937,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_any_descriptor_is_closed),
         cmocka_unit_test(test_fd_shows_watches),
+        cmocka_unit_test(test_fd_shows_eventfds_at_once),
         cmocka_unit_test(test_watch_wakes),
         cmocka_unit_test(test_files_are_not_watched),
         cmocka_unit_test(test_post_from_threads),
