@@ -242,12 +242,28 @@ on_freed(void *user)
         session_forget(ds);
 }
 
+static void
+on_login_state(void *user, void *conn, const struct lunette_error *why)
+{
+    struct dp_session *ds = user;
+    const struct dp_conn *c = conn_by_handle(ds, conn);
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_CONN_LOGIN_STATE, .sid = ds->sid};
+
+    if (c == NULL || c->dying || ds->dying)
+        return;
+    ev.cid = c->cid;
+    if (why != NULL)
+        ev.u.conn_login.why = *why;
+    dp_event(ds->dp, &ev, NULL);
+}
+
 static const struct dp_session_events session_events = {
     .recv_pdu = on_recv_pdu,
     .conn_error = on_conn_error,
     .conn_down = on_conn_down,
     .state = on_state,
     .freed = on_freed,
+    .login_state = on_login_state,
 };
 
 /* ---- sessions ------------------------------------------------------------------------------- */

@@ -405,6 +405,8 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
         walk_bytes(w, ev->u.export_stopped.lun, sizeof(ev->u.export_stopped.lun));
         walk_string(w, ev->u.export_stopped.kind, sizeof(ev->u.export_stopped.kind));
         walk_error(w, &ev->u.export_stopped.why);
+    } else if (ev->type == ISCSI_KEVENT_CONN_LOGIN_STATE) {
+        walk_error(w, &ev->u.conn_login.why);
     }
 }
 

@@ -253,8 +253,14 @@ config_allows_none(const char *list)
 int
 login_config_check_caps(const struct login_config *cfg, uint32_t caps, struct lunette_error *err)
 {
-    if (caps & CAP_LOGIN_OFFLOAD)
-        return config_fault(err, "this transport logs in by itself");
+    if ((caps & CAP_LOGIN_OFFLOAD) && cfg->discovery)
+        return config_fault(err, "this transport logs in by itself, and only to targets: discover "
+                                 "them over another one");
+    if ((caps & CAP_LOGIN_OFFLOAD) && cfg->kind == LOGIN_ADD_CONN)
+        return config_fault(err, "this transport logs in by itself, with one connection");
+    if ((caps & CAP_LOGIN_OFFLOAD) && cfg->chap.name[0] != '\0')
+        return config_fault(err, "this transport logs in by itself, with the secrets of its own "
+                                 "table: it takes none from a login");
     if (!(caps & CAP_HDRDGST) && !config_allows_none(cfg->header_digest))
         return config_fault(err, "HeaderDigest: this transport cannot do CRC32C, so None must be "
                                  "allowed");

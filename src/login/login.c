@@ -171,6 +171,12 @@ login_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *d
         login_post(l, LOGIN_EV_FAIL);
         return;
     }
+    if (ev->type == ISCSI_KEVENT_CONN_LOGIN_STATE) {
+        if (ev->u.conn_login.why.code < 0)
+            (void)lunette_fail_as(err, &ev->u.conn_login.why);
+        login_post(l, ev->u.conn_login.why.code < 0 ? LOGIN_EV_FAIL : LOGIN_EV_LOGGED_IN);
+        return;
+    }
     if (ev->type != ISCSI_KEVENT_CONN_ERROR)
         return;
     if (ev->u.conn_error.why.code < 0)

@@ -264,9 +264,11 @@ set_identity(struct setter *s)
     set_text(s, ISCSI_PARAM_INITIATOR_NAME, c->initiator_name);
     if (c->target_name[0] != '\0')
         set_text(s, ISCSI_PARAM_TARGET_NAME, c->target_name);
-    if (s->l->nego.tpgt >= 0)
-        set_num(s, ISCSI_PARAM_TPGT, (uint32_t)s->l->nego.tpgt);
-    set_num(s, ISCSI_PARAM_TSIH, s->l->nego.tsih);
+    if ((s->l->caps & CAP_LOGIN_OFFLOAD) == 0) { /* they are the adapter's to find out */
+        if (s->l->nego.tpgt >= 0)
+            set_num(s, ISCSI_PARAM_TPGT, (uint32_t)s->l->nego.tpgt);
+        set_num(s, ISCSI_PARAM_TSIH, s->l->nego.tsih);
+    }
     set_isid(s);
     set_limit(s, ISCSI_PARAM_ABORT_TIMEOUT_MS, c->abort_timeout_ms);
     set_limit(s, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, c->lu_reset_timeout_ms);
@@ -294,4 +296,43 @@ login_start_conn(struct iscsi_login *l)
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_START_CONN, .sid = l->sid, .cid = l->cfg.cid};
 
     (void)login_request(l, &ev, NULL, 0, login_on_reply);
+}
+
+/* ---- adapters that log in by themselves ------------------------------------------------------ */
+
+void
+login_begin_exchange(struct iscsi_login *l)
+{
+    if (l->caps & CAP_LOGIN_OFFLOAD)
+        login_post(l, LOGIN_EV_OFFLOAD);
+    else
+        iscsi_login_req(l);
+}
+
+void
+login_tell_adapter(struct iscsi_login *l)
+{
+    struct setter s = {.l = l, .ok = true};
+    char portal[PORTAL_TEXT_MAX];
+
+    l->adapter_up = false;
+    if (strlen(portal_format(&l->portal, portal, sizeof(portal))) < IPC_VALUE_MAX)
+        set_text(&s, ISCSI_PARAM_PORTAL, portal);
+    set_num(&s, ISCSI_PARAM_PING_INTERVAL_MS, l->cfg.ping_interval_ms);
+    set_limit(&s, ISCSI_PARAM_PING_TIMEOUT_MS, l->cfg.ping_timeout_ms);
+    set_identity(&s);
+}
+
+/* An event may overtake the reply. */
+void
+login_adapter_early(struct iscsi_login *l)
+{
+    l->adapter_up = true;
+}
+
+void
+login_adapter_started(struct iscsi_login *l)
+{
+    if (l->adapter_up)
+        login_post(l, LOGIN_EV_LOGGED_IN);
 }

@@ -117,6 +117,7 @@ struct iscsi_login {
     /* what has been made in the data plane */
     uint32_t sid;
     bool have_session, have_conn, bound;
+    bool adapter_up;  /* LOGGED_IN has come before the reply to START_CONN */
     bool conn_stays;  /* the connection was there before, and is only stopped after a failure */
     uint32_t pending; /* requests without a reply */
     struct ctl_watch watch;
@@ -178,6 +179,10 @@ void login_connect_stop(struct iscsi_login *l);
 void session_ipc_create(struct iscsi_login *l);
 void login_create_conn(struct iscsi_login *l);
 void login_bind_conn(struct iscsi_login *l);
+void login_begin_exchange(struct iscsi_login *l);
+void login_tell_adapter(struct iscsi_login *l);
+void login_adapter_early(struct iscsi_login *l);
+void login_adapter_started(struct iscsi_login *l);
 void iscsi_login_req(struct iscsi_login *l);
 void iscsi_recv_login_rsp(struct iscsi_login *l);
 void setup_full_feature_phase(struct iscsi_login *l);

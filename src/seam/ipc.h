@@ -138,6 +138,10 @@ enum iscsi_kevent_type {
     ISCSI_KEVENT_SESSION_STATE = 6,
     ISCSI_KEVENT_LUN = 7,            /* something happened to a unit of the session; cid is 0 */
     ISCSI_KEVENT_EXPORT_STOPPED = 8, /* an export has ended by itself, and is gone; cid is 0 */
+    /* A connection whose adapter logs in by itself (CAP_LOGIN_OFFLOAD) is logged in, or could not:
+     * once for each START_CONN that went well, perhaps before its reply.  Where it could not, the
+     * client has to stop it. */
+    ISCSI_KEVENT_CONN_LOGIN_STATE = 9,
     ISCSI_KEVENT_COUNT,
 };
 
@@ -428,6 +432,9 @@ struct iscsi_kevent {
             char kind[IPC_NAME_MAX];
             struct lunette_error why;
         } export_stopped;
+        struct {
+            struct lunette_error why; /* code 0: it is logged in */
+        } conn_login;
     } u;
 };
 

@@ -39,6 +39,11 @@ struct dp_session_events {
     void (*state)(void *user, enum scsi_host_state state, const struct lunette_error *why);
     /* teardown has ended: the session and all its connections are gone. */
     void (*freed)(void *user);
+    /* The connection of a session that logs in by itself (CAP_LOGIN_OFFLOAD) is logged in, and why
+     * is NULL; or it could not log in.  Once for each start_conn that returned 0, unless the
+     * connection is stopped before; not from inside it.  Where such a session loses its connection
+     * and logs in again by itself, `state` tells that, and nothing else. */
+    void (*login_state)(void *user, void *conn, const struct lunette_error *why);
 };
 
 struct dp_session_config {
@@ -67,6 +72,8 @@ struct dp_session_ops {
     /* eph: a descriptor, which the owner takes on success, or ep's id. */
     int (*bind_conn)(void *conn, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                      struct lunette_error *err);
+    /* Full feature phase begins; with CAP_LOGIN_OFFLOAD the login does, with what set_param has
+     * told, and login_state follows. */
     int (*start_conn)(void *conn, struct lunette_error *err);
     /* Stops the connection; no conn_error event follows.  Harmless on a connection that is down. */
     void (*stop_conn)(void *conn, enum iscsi_stop how);

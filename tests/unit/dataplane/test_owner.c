@@ -206,6 +206,15 @@ test_a_session_of_another_owner(void **state)
     assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_RECV_PDU)->u.recv_pdu.data_len, 4);
     owner.cfg.ev->recv_pdu(owner.cfg.user, &owner.conn[1], &hdr, large, sizeof(large));
     assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_RECV_PDU)->u.recv_pdu.data_len, sizeof(large));
+    owner.cfg.ev->login_state(owner.cfg.user, &owner.conn[1], NULL);
+    told = dpw_last_event(w, ISCSI_KEVENT_CONN_LOGIN_STATE);
+    assert_true(told->sid == sid && told->cid == 1 && told->u.conn_login.why.code == 0);
+    owner.cfg.ev->login_state(owner.cfg.user, &owner.conn[1], &loss.why);
+    told = dpw_last_event(w, ISCSI_KEVENT_CONN_LOGIN_STATE);
+    assert_string_equal(told->u.conn_login.why.msg, "gone");
+    w->nevents = 0;
+    owner.cfg.ev->login_state(owner.cfg.user, &owner.conn[2], NULL); /* which was never made */
+    assert_int_equal(w->nevents, 0);
     owner.cfg.ev->conn_down(owner.cfg.user, &owner.conn[1]);
     owner.conn[1].bound = false;
     owner.cfg.ev->conn_error(owner.cfg.user, &owner.conn[1], &loss);

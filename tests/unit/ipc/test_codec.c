@@ -415,6 +415,9 @@ test_every_event_there_and_back(void **state)
             memset(ev.u.export_stopped.kind, 'k', IPC_NAME_MAX - 1);
             ev.u.export_stopped.why.code = -ENODEV;
             memset(ev.u.export_stopped.why.msg, 'w', sizeof(ev.u.export_stopped.why.msg) - 1);
+        } else if (t == ISCSI_KEVENT_CONN_LOGIN_STATE) {
+            ev.u.conn_login.why.code = -EACCES;
+            strcpy(ev.u.conn_login.why.msg, "refused");
         }
         n = ipc_encode_kevent(&ev, buf, sizeof(buf));
         assert_true(n > 0);
@@ -468,7 +471,7 @@ test_message_numbers_stay(void **state)
         {ISCSI_KEVENT_CONN_ERROR, 2},     {ISCSI_KEVENT_EP_EVENT, 3},
         {ISCSI_KEVENT_LOST, 4},           {ISCSI_KEVENT_SESSION_GONE, 5},
         {ISCSI_KEVENT_SESSION_STATE, 6},  {ISCSI_KEVENT_LUN, 7},
-        {ISCSI_KEVENT_EXPORT_STOPPED, 8},
+        {ISCSI_KEVENT_EXPORT_STOPPED, 8}, {ISCSI_KEVENT_CONN_LOGIN_STATE, 9},
     };
 
     /* The values of parameters cross as well; these stand for those between them. */

@@ -482,6 +482,22 @@ fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, const
     timer_start(&w->l, &m->t, w->answer_ns);
 }
 
+/* How the login of an adapter went; it may overtake the reply to START_CONN. */
+static void
+adapter_tells(struct world *w, const struct fake_conn *c)
+{
+    struct message *m = message(w, NULL, 0);
+
+    m->kind = MSG_EVENT;
+    m->ev.type = ISCSI_KEVENT_CONN_LOGIN_STATE;
+    m->ev.sid = c->sid;
+    m->ev.cid = c->cid;
+    if (w->adapter_fails != NULL)
+        (void)lunette_fail(&m->ev.u.conn_login.why, -EACCES, LUNETTE_DOM_LOGIN, 0x0201, "%s",
+                           w->adapter_fails);
+    timer_start(&w->l, &m->t, delay(w));
+}
+
 void
 fake_conn_down(struct world *w, struct fake_conn *c)
 {
@@ -672,6 +688,8 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
         c->started = true;
         c->starts++;
         reply(w, m, 0, m->req.sid, 0);
+        if ((w->caps & CAP_LOGIN_OFFLOAD) && !w->adapter_silent)
+            adapter_tells(w, c);
         break;
     case ISCSI_UEVENT_STOP_CONN:
         c->stops++;

@@ -105,6 +105,8 @@ struct world {
     /* behaviour */
     uint32_t caps, max_recv_dlength; /* what GET_TRANSPORT says of "tcp" */
     bool no_ep_events;               /* EP_EVENT gets lost: only EP_POLL tells */
+    const char *adapter_fails; /* with CAP_LOGIN_OFFLOAD: why it cannot log in; NULL: it does */
+    bool adapter_silent;       /* it never tells */
     const struct step *scripts[FAKE_LOGINS];
     int nscripts;
     enum fake_stall stall;

@@ -490,9 +490,10 @@ lint_caps(void **state)
         {CAP_HDRDGST | CAP_DATADGST, "CRC32C", "CRC32C", NULL},
         {CAP_DATADGST, "CRC32C", "CRC32C", "HeaderDigest: this transport"},
         {CAP_HDRDGST, "CRC32C", "CRC32C", "DataDigest: this transport"},
-        {CAP_LOGIN_OFFLOAD, "None", "None", "by itself"},
+        {CAP_LOGIN_OFFLOAD, "None", "None", NULL},
     };
-    struct login_config cfg;
+    struct login_config cfg, ok;
+    struct lunette_error why = {.code = 0};
 
     (void)state;
     login_config_init(&cfg);
@@ -509,6 +510,19 @@ lint_caps(void **state)
             assert_non_null(strstr(err.msg, rows[i].text));
         }
     }
+    /* What an adapter that logs in by itself cannot be asked for. */
+    ok = cfg;
+    cfg.discovery = true;
+    assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), -EINVAL);
+    assert_non_null(strstr(why.msg, "only to targets"));
+    cfg = ok;
+    cfg.kind = LOGIN_ADD_CONN;
+    assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), -EINVAL);
+    assert_non_null(strstr(why.msg, "with one connection"));
+    cfg = ok;
+    (void)strcpy(cfg.chap.name, "user");
+    assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), -EINVAL);
+    assert_non_null(strstr(why.msg, "secrets of its own table"));
 }
 
 int

@@ -500,6 +500,121 @@ cancel_each_step(void **state)
     }
 }
 
+/* ---- adapters that log in by themselves ------------------------------------------------------ */
+
+static struct world *
+adapter_world(uint64_t seed, struct login_config *cfg)
+{
+    struct world *w = new_plain(seed, cfg);
+
+    own_endpoints(cfg);
+    w->caps |= CAP_LOGIN_OFFLOAD;
+    cfg->abort_timeout_ms = 1234;
+    return w;
+}
+
+/* No Login Request leaves: the adapter is told who logs in to whom, and tells how it went, perhaps
+ * before START_CONN is answered. */
+static void
+adapter_logs_in(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 101; seed++) {
+        struct login_config cfg;
+        struct world *w = adapter_world(seed, &cfg);
+        const struct fake_conn *c;
+
+        world_login(w, &cfg);
+        if (w->err.code < 0)
+            fail_msg("%s", w->err.msg);
+        assert_int_equal(w->dones, 1);
+        assert_int_equal(w->requests[ISCSI_UEVENT_SEND_PDU], 0);
+        assert_int_equal(w->requests[ISCSI_UEVENT_START_CONN], 1);
+        c = fake_conn(w, w->res.sid, w->res.cid);
+        assert_true(c->started);
+        assert_string_equal(c->names[ISCSI_PARAM_TARGET_NAME], "iqn.2026-11.org.example:disk");
+        assert_string_equal(c->names[ISCSI_PARAM_INITIATOR_NAME], "iqn.2026-11.org.example:host");
+        assert_string_equal(c->names[ISCSI_PARAM_PORTAL], "10.0.0.1:3260");
+        assert_string_equal(c->names[ISCSI_PARAM_ABORT_TIMEOUT_MS], "1234");
+        assert_int_equal(strlen(c->names[ISCSI_PARAM_ISID]), 12);
+        assert_string_equal(c->names[ISCSI_PARAM_TSIH], ""); /* it is the adapter's to find out */
+        assert_string_equal(c->names[ISCSI_PARAM_MAX_BURST], "");
+        world_logout(w);
+        check_tidy(w);
+        world_free(w);
+    }
+}
+
+static void
+adapter_cannot_log_in(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 41; seed++) {
+        struct login_config cfg;
+        struct world *w = adapter_world(seed, &cfg);
+
+        w->adapter_fails = "the target refuses the secret of entry 3";
+        world_login(w, &cfg);
+        end_failed(w, LUNETTE_DOM_LOGIN, 0x0201, "the target refuses the secret of entry 3");
+    }
+}
+
+static void
+adapter_says_nothing(void **state)
+{
+    struct login_config cfg;
+    struct world *w = adapter_world(1, &cfg);
+
+    (void)state;
+    w->adapter_silent = true;
+    world_login(w, &cfg);
+    end_failed(w, LUNETTE_DOM_TIMEOUT, 30000, "the adapter has not logged in");
+}
+
+/* The connection breaks, or the login is canceled, at each step of it. */
+static void
+adapter_is_given_up(void **state)
+{
+    unsigned failed = 0;
+    bool over = false;
+
+    (void)state;
+    for (uint32_t turns = 0; !over; turns++) {
+        for (int lost = 0; lost < 2; lost++) {
+            struct login_config cfg;
+            struct world *w = adapter_world(turns + 1, &cfg);
+            struct iscsi_login *l;
+            struct fake_conn *c;
+
+            assert_int_equal(
+                login_start(w->ctl, &cfg,
+                            &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
+                            NULL),
+                0);
+            for (uint32_t i = 0; i < turns && !w->done; i++)
+                assert_true(world_step(w));
+            over = w->done;
+            c = w->nconn > 0 ? fake_conn(w, w->conn[0].sid, w->conn[0].cid) : NULL;
+            w->gone_is_ok = true;
+            if (!over && lost && c != NULL && c->bound)
+                fake_lose(w, c, 0, 0);
+            else if (!over)
+                login_cancel(l);
+            world_run(w, &w->done);
+            assert_int_equal(w->dones, 1);
+            login_free(&l);
+            assert_true(lost || over || w->err.code == -ECANCELED);
+            failed += w->err.code < 0;
+            if (w->err.code == 0) /* it had logged in before the loss was told */
+                world_logout(w);
+            world_drain(w);
+            check_tidy(w);
+            world_free(w);
+        }
+    }
+    assert_true(failed > 40);
+}
+
 /* Canceled while the data plane is late: done does not wait for it, tidying up does. */
 static void
 cancel_late(void **state)
@@ -951,6 +1066,10 @@ main(void)
         cmocka_unit_test(refuse_each_request),
         cmocka_unit_test(silence),
         cmocka_unit_test(cancel_each_step),
+        cmocka_unit_test(adapter_logs_in),
+        cmocka_unit_test(adapter_cannot_log_in),
+        cmocka_unit_test(adapter_says_nothing),
+        cmocka_unit_test(adapter_is_given_up),
         cmocka_unit_test(cancel_late),
         cmocka_unit_test(missing_cell),
         cmocka_unit_test(table_is_closed),
