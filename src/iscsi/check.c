@@ -56,7 +56,8 @@ check_place(const struct task *t)
         assert(!t->cleaning && (c == NULL || !c->down));
         break;
     case ISCSI_TASK_RUNNING:
-        assert(c != NULL && !c->down && (!t->cleaning || t->resend));
+        assert(c != NULL && !c->down);
+        assert(!t->cleaning || t->resend || (t->kind == TASK_USER && t->answered));
         break;
     case ISCSI_TASK_COMPLETED: /* else it would be free */
         assert(t->cleaning && list_empty(&t->pub.node));

@@ -101,7 +101,7 @@ user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
     uint8_t opcode = hdr->opcode & ISCSI_OP_MASK;
     struct task *t = opcode != ISCSI_OP_NOP_OUT ? find_user_task(c, opcode) : NULL;
 
-    if (t != NULL && !t->answered) {
+    if (t != NULL && (!t->answered || (t->next && goes_on(hdr)))) {
         (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                            "a request of that kind waits for its answer");
         return NULL;
@@ -111,6 +111,17 @@ user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
     if (t != NULL)
         iscsi_complete_task(t); /* an exchange that was left in the middle */
     return new_user_task(c, hdr, err);
+}
+
+/* Its header is complete but for what iscsi_prep_mgmt_task knows; data, len bytes, is the task's.
+ */
+static void
+send_user_task(struct task *t, void *data, uint32_t len)
+{
+    free(t->user_data);
+    t->user_data = data;
+    t->answered = false;
+    iscsi_queue_mgmt(t, data, len);
 }
 
 int
@@ -146,14 +157,29 @@ iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *d
         memcpy(copy, data, len);
     }
     TRACE(pub->loop, send_pdu, pub->cid, hdr->opcode & ISCSI_OP_MASK);
-    free(t->user_data);
-    t->user_data = copy;
     memcpy(&t->ctl, hdr, sizeof(t->ctl));
-    t->answered = false;
     if (t->kind == TASK_USER)
         t->ctl.h.itt = put32(t->pub.itt);
-    iscsi_queue_mgmt(t, copy, len);
+    if (t->cleaning) { /* the transport may still read the data of the PDU before */
+        t->next = true;
+        t->next_data = copy;
+        t->next_len = len;
+    } else {
+        send_user_task(t, copy, len);
+    }
     return 0;
+}
+
+void
+iscsi_user_cleaned(struct task *t)
+{
+    void *data = t->next_data;
+
+    t->started = false;
+    t->next_data = NULL;
+    if (t->next)
+        send_user_task(t, data, t->next_len);
+    t->next = false;
 }
 
 /* ---- answers ---- */
@@ -184,14 +210,14 @@ iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const 
         return answered_wrongly(c, "the target answered a request twice");
     if (final) {
         iscsi_complete_task(t);
-    } else if (c->xmit_task == t || c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS) {
-        if (c->xmit_task != t)
-            iscsi_complete_cleaning(t);
+    } else if (c->xmit_task == t) {
         return answered_wrongly(c, "the target answered a request before it had all of it");
     } else {
-        t->started = false;
         list_del(&t->pub.node);
         t->answered = true;
+        t->cleaning = c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS;
+        if (!t->cleaning)
+            t->started = false;
     }
     return iscsi_to_control_plane(c, &h->h, data, len);
 }

@@ -65,8 +65,6 @@ int iscsi_alloc_tasks(struct session *s);
 void iscsi_free_tasks(struct session *s);
 /* The task is over: asks the transport to let go of it, and finishes it when it has. */
 void iscsi_complete_task(struct task *t);
-/* The same for a task whose cleanup_task has been called already and has returned -EINPROGRESS. */
-void iscsi_complete_cleaning(struct task *t);
 /* The connection of a running command has ended: the command is UNASSIGNED from now on, until
  * recovery.c decides how it ends. */
 void iscsi_unassign_task(struct task *t);
@@ -335,6 +333,8 @@ int iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, co
                       uint32_t len, bool final);
 /* Ends the task of the login exchange if there is one: full feature phase begins. */
 void iscsi_user_login_over(struct conn *c);
+/* The transport has let go of a PDU of an exchange that goes on. */
+void iscsi_user_cleaned(struct task *t);
 
 /* ---- clear.c: a connection that was lost while others serve is cleared ---- */
 void iscsi_clear_init(struct session *s);

@@ -136,8 +136,11 @@ finish_task(struct task *t)
         if (__builtin_expect(t->marked, 0))
             s->marked_ended(s, t);
     } else {
+        if (t->next)
+            free(t->next_data);
         free(t->user_data);
-        t->user_data = NULL;
+        t->user_data = t->next_data = NULL;
+        t->next = false;
         t->pub.data = NULL;
         t->pub.data_len = 0;
     }
@@ -202,8 +205,8 @@ clean_task(struct task *t, bool half_received)
 {
     const struct iscsi_transport *tt = t->session->pub.tt;
 
-    if (t->resend && t->cleaning)
-        return false; /* resend.c has asked */
+    if (t->cleaning && (t->resend || t->kind == TASK_USER))
+        return false; /* resend.c has asked, or control.c */
     assert(!t->cleaning);
     t->cleaning =
         (t->started || t->xmit_fast || half_received) && tt->cleanup_task(&t->pub) == -EINPROGRESS;
@@ -230,13 +233,6 @@ iscsi_complete_task(struct task *t)
     set_over(t);
     if (clean_task(t, half_received))
         finish_task(t);
-}
-
-void
-iscsi_complete_cleaning(struct task *t)
-{
-    set_over(t);
-    t->cleaning = true;
 }
 
 void
@@ -307,6 +303,10 @@ iscsi_task_cleaned(struct iscsi_task *pub)
     t->cleaning = false;
     if (pub->state == ISCSI_TASK_COMPLETED) {
         finish_task(t);
+        return;
+    }
+    if (pub->state == ISCSI_TASK_RUNNING && t->kind == TASK_USER) {
+        iscsi_user_cleaned(t);
         return;
     }
     if (pub->state == ISCSI_TASK_RUNNING) {

@@ -65,15 +65,18 @@ struct task {
                                  path */
         uint32_t flags;       /* all of them */
     };
-    uint8_t resent;          /* how often its command was sent again on its connection */
-    bool swept;              /* the task management function under way waits for its end */
-    bool reset;              /* a session reset waits for its end */
-    bool cleaning;           /* cleanup_task has not ended: the transport may refer to the task */
-    uint64_t asked_ns;       /* loop clock when the midlayer last asked whether it moves */
-    struct mend *mend;       /* what is kept while PDUs of it are missing; NULL: none are */
-    struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
-    uint64_t lost_ns;        /* UNASSIGNED: loop clock when its connection had ended, */
-    uint16_t lost_cid;       /* which connection that was, */
+    uint8_t resent;    /* how often its command was sent again on its connection */
+    bool swept;        /* the task management function under way waits for its end */
+    bool reset;        /* a session reset waits for its end */
+    bool cleaning;     /* cleanup_task has not ended: the transport may refer to the task */
+    uint64_t asked_ns; /* loop clock when the midlayer last asked whether it moves */
+    union {
+        struct mend *mend; /* what is kept while PDUs of it are missing; NULL: none are */
+        void *next_data;   /* TASK_USER: as user_data, of the PDU that waits */
+    };
+    struct scsi_eh_wait *eh;             /* who waits for its abort; NULL: nobody */
+    uint64_t lost_ns;                    /* UNASSIGNED: loop clock when its connection had ended, */
+    uint16_t lost_cid;                   /* which connection that was, */
     uint16_t time2wait_s, time2retain_s; /* what was in force for it, */
     bool conn_logged_out;                /* whether it had been logged out, */
     bool conn_is_back;                   /* and whether its CID has logged in again: iscsi/fate.h */
@@ -84,8 +87,11 @@ struct task {
     union {
         uint64_t reassign_ns; /* DUE: not before this; loop clock */
         uint32_t acks_itt; /* TASK_SNACK that is a DataACK: of the command whose data it is about */
+        uint32_t next_len; /* TASK_USER: bytes of next_data */
     };
-    bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
+    bool
+        answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks, */
+    bool next;    /* as it has, and its PDU waits for the transport to let go of the one before */
     struct session *session;
     struct task *next_free;
     uint32_t slot;

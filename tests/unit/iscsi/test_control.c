@@ -94,6 +94,44 @@ text_keeps_its_tag(void **state)
     world_free(w);
 }
 
+/* An adapter that has been answered may still hold the request: the exchange goes on when it lets
+ * go, no request is sent before, and one that waits so ends with its exchange or its connection. */
+static void
+exchange_waits_for_the_adapter(void **state)
+{
+    for (int end = 0; end < 3; end++) {
+        struct world *w = world_new(20 + (uint64_t)end);
+        struct be32 tag;
+        unsigned sent;
+
+        (void)state;
+        world_up(w);
+        fake_adapter.control = true;
+        fake_adapter.cleanup_delay_ns = SEC(2);
+        assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0);
+        tag = last_tag(ISCSI_OP_TEXT_REQ);
+        answer_tag(w, ISCSI_OP_TEXT_RSP, tag, ISCSI_TEXT_CONTINUE, 5);
+        sent = fake_adapter.nsent;
+        assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, 5), 0);
+        assert_int_equal(fake_adapter.nsent, sent);
+        assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, 5), -EBUSY);
+        if (end == 1) {
+            assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), 0);
+        } else if (end == 2) { /* another exchange takes its place */
+            assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0);
+            assert_int_not_equal(get32(last_tag(ISCSI_OP_TEXT_REQ)), get32(tag));
+        } else {
+            fake_advance(&w->fl, SEC(3));
+            assert_int_equal(fake_adapter.nsent, sent + 1);
+            assert_int_equal(get32(last_tag(ISCSI_OP_TEXT_REQ)), get32(tag));
+            answer_tag(w, ISCSI_OP_TEXT_RSP, tag, ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+        }
+        fake_advance(&w->fl, SEC(3));
+        assert_int_equal(w->nerrors, 0);
+        world_free(w);
+    }
+}
+
 /* LOUT-01: pings without an answer keep nobody from logging out. */
 static void
 logout_beside_pings(void **state)
@@ -294,6 +332,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_beside_each_other),
         cmocka_unit_test(text_keeps_its_tag),
+        cmocka_unit_test(exchange_waits_for_the_adapter),
         cmocka_unit_test(logout_beside_pings),
         cmocka_unit_test(answers_fit_their_requests),
         cmocka_unit_test(interval_of_pings_changes),
