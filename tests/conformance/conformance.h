@@ -180,6 +180,8 @@ void conform_group_kill(void);
 /* ---- nets and members ----------------------------------------------------------------------- */
 
 extern const struct conform_net conform_epoll, conform_uring, conform_sim;
-extern const struct conform_member conform_sw_tcp;
+extern const struct conform_member conform_sw_tcp, conform_fake, conform_fake_gathers;
+/* For `check`: the iSCSI layer's sessions of w->ctx are as they have to be between two turns. */
+void conform_check_sessions(struct conform_world *w);
 
 #endif

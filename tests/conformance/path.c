@@ -239,6 +239,7 @@ static const struct stream_events target_events = {
 static void
 path_accepted(void *user, struct stream *s, const struct sock_addr *peer)
 {
+    const struct stream_opts opts = {.nodelay = true};
     struct conform_path *p = user;
     struct link *l;
 
@@ -253,8 +254,9 @@ path_accepted(void *user, struct stream *s, const struct sock_addr *peer)
     l->number = ++p->counts.links;
     list_push_back(&p->links, &l->node);
     l->end[CONFORM_TO_INITIATOR] = s;
+    (void)stream_set_opts(s, &opts);
     stream_set_events(s, p->deaf ? &deaf_events : &initiator_events, l);
-    if (stream_connect(p->loop, &p->to, NULL, &target_events, l, &l->end[CONFORM_TO_TARGET]) < 0)
+    if (stream_connect(p->loop, &p->to, &opts, &target_events, l, &l->end[CONFORM_TO_TARGET]) < 0)
         link_cut(l, false);
 }
 

@@ -6,6 +6,7 @@
 #include "wire/pdu.h"
 
 struct fake_adapter fake_adapter;
+const struct fake_bridge *fake_bridge;
 
 static void
 fake_ep_ready(struct loop_timer *t)
@@ -22,10 +23,11 @@ fake_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
 {
     struct fake_ep *e = ep->dd_data;
 
-    (void)to;
     (void)err;
     e->ep = ep;
     e->up = up;
+    if (fake_bridge != NULL)
+        return fake_bridge->connect(ep, to, up);
     loop_timer_init(&e->timer, fake_ep_ready);
     loop_timer_start(ep->loop, &e->timer, fake_adapter.ep_delay_ns);
     return 0;
@@ -34,13 +36,16 @@ fake_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
 int
 fake_ep_poll(struct iscsi_endpoint *ep)
 {
-    return ((struct fake_ep *)ep->dd_data)->up_now;
+    return fake_bridge != NULL ? fake_bridge->poll(ep) : ((struct fake_ep *)ep->dd_data)->up_now;
 }
 
 void
 fake_ep_disconnect(struct iscsi_endpoint *ep)
 {
-    loop_timer_stop(ep->loop, &((struct fake_ep *)ep->dd_data)->timer);
+    if (fake_bridge != NULL)
+        fake_bridge->disconnect(ep);
+    else
+        loop_timer_stop(ep->loop, &((struct fake_ep *)ep->dd_data)->timer);
 }
 
 struct fake_sent *

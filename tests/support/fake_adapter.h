@@ -11,6 +11,7 @@ struct fake_ep {
     struct iscsi_endpoint *ep;
     const struct iscsi_upcalls *up;
     bool up_now;
+    void *bridge; /* that of fake_bridge */
 };
 
 /* Of a struct iscsi_transport whose ep_size is that of struct fake_ep.  It connects after

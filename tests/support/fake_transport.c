@@ -37,6 +37,17 @@ fake_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool lea
     if (fake_adapter.bind_result < 0)
         return lunette_fail(err, fake_adapter.bind_result, LUNETTE_DOM_OS, 0, "as the test wants");
     fake_adapter.conn = c;
+    if (fake_bridge != NULL)
+        fake_bridge->bound(c, ep);
+    return 0;
+}
+
+static int
+fake_start(struct iscsi_conn *c, struct lunette_error *err)
+{
+    (void)err;
+    if (fake_bridge != NULL)
+        fake_bridge->started(c);
     return 0;
 }
 
@@ -47,6 +58,8 @@ fake_stop(struct iscsi_conn *c, enum iscsi_stop how)
     if (fake_adapter.conn == c)
         fake_adapter.conn = NULL;
     c->gather = (struct iscsi_gather){NULL, NULL};
+    if (fake_bridge != NULL)
+        return fake_bridge->stopped(c);
     return fake_adapter.stops ? -EINPROGRESS : 0;
 }
 
@@ -54,6 +67,16 @@ static bool
 is_full(const struct iscsi_conn *c)
 {
     return fake_adapter.full && (fake_adapter.full_cid == 0 || fake_adapter.full_cid == c->cid);
+}
+
+/* It goes to the target, where there is one. */
+static void
+pass_on(struct iscsi_conn *c, const struct fake_sent *s, bool fast)
+{
+    if (fake_bridge == NULL)
+        return;
+    fake_bridge->sent(c, s, fast);
+    fake_adapter.nsent = 0;
 }
 
 /* Headers that were put where the adapter gathers leave now. */
@@ -70,6 +93,7 @@ take_gathered(struct iscsi_conn *c)
         s->data_len = 0;
         assert(pdu_opcode(&s->h.h) == ISCSI_OP_SCSI_CMD && s->task != NULL);
         fake_fast++;
+        pass_on(c, s, true);
     }
     c->gather = (struct iscsi_gather){NULL, NULL};
 }
@@ -113,6 +137,7 @@ fake_xmit_task(struct iscsi_task *t)
     if (s->data_len > 0)
         memcpy(s->data, t->data, s->data_len);
     ft->owned = true;
+    pass_on(t->conn, s, false);
     return 0;
 }
 
@@ -129,8 +154,9 @@ cleaned(struct loop_timer *timer)
     struct fake_task *ft = container_of(timer, struct fake_task, timer);
     struct iscsi_task *t = ft->task;
 
-    /* The adapter may have used the buffers until now: say so by writing. */
-    if (t->sc != NULL && t->sc->in.len > 0) {
+    /* The adapter may have used the buffers until now: say so by writing.  Data that came from a
+     * target are kept. */
+    if (fake_bridge == NULL && t->sc != NULL && t->sc->in.len > 0) {
         struct sg_cursor at;
         uint8_t last = 0xee;
 
@@ -179,6 +205,7 @@ const struct iscsi_transport fake_transport = {
     .ep_poll = fake_ep_poll,
     .ep_disconnect = fake_ep_disconnect,
     .bind_conn = fake_bind,
+    .start_conn = fake_start,
     .stop_conn = fake_stop,
     .gather_room = fake_lend,
     .xmit_fast = fake_xmit_whole,

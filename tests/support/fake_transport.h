@@ -43,6 +43,22 @@ extern struct fake_adapter {
 extern bool fake_gathers;
 extern unsigned fake_fast; /* commands that came the fast path, ever */
 
+/* What carries the adapter's PDUs to a target, where a test does not play the target by itself; all
+ * of it is required.  fake_adapter.sent then has the last PDU only. */
+struct fake_bridge {
+    int (*connect)(struct iscsi_endpoint *ep, const struct sock_addr *to,
+                   const struct iscsi_upcalls *up);
+    int (*poll)(struct iscsi_endpoint *ep);
+    void (*disconnect)(struct iscsi_endpoint *ep);
+    void (*bound)(struct iscsi_conn *c, struct iscsi_endpoint *ep);
+    void (*started)(struct iscsi_conn *c);
+    /* s->task has the data.  fast: it came the fast path, and the iSCSI layer has counted its data.
+     */
+    void (*sent)(struct iscsi_conn *c, const struct fake_sent *s, bool fast);
+    int (*stopped)(struct iscsi_conn *c); /* as stop_conn; of a connection in any state */
+};
+extern const struct fake_bridge *fake_bridge; /* NULL: there is none */
+
 void fake_adapter_reset(void);
 extern const struct iscsi_transport fake_transport;
 
