@@ -113,17 +113,6 @@ user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
     return new_user_task(c, hdr, err);
 }
 
-/* Its header is complete but for what iscsi_prep_mgmt_task knows; data, len bytes, is the task's.
- */
-static void
-send_user_task(struct task *t, void *data, uint32_t len)
-{
-    free(t->user_data);
-    t->user_data = data;
-    t->answered = false;
-    iscsi_queue_mgmt(t, data, len);
-}
-
 int
 iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len,
                     struct lunette_error *err)
@@ -165,21 +154,9 @@ iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *d
         t->next_data = copy;
         t->next_len = len;
     } else {
-        send_user_task(t, copy, len);
+        iscsi_send_user(t, copy, len);
     }
     return 0;
-}
-
-void
-iscsi_user_cleaned(struct task *t)
-{
-    void *data = t->next_data;
-
-    t->started = false;
-    t->next_data = NULL;
-    if (t->next)
-        send_user_task(t, data, t->next_len);
-    t->next = false;
 }
 
 /* ---- answers ---- */

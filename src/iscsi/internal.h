@@ -83,6 +83,11 @@ struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
 bool iscsi_itt_late(struct iscsi_conn *c, struct be32 itt);
 void iscsi_task_cleaned(struct iscsi_task *t);
+/* Queues a control task whose header is in t->ctl. */
+void iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len);
+/* The same for TASK_USER, whose header in t->ctl is complete but for what is known when it is sent;
+ * data, which may be NULL, is the task's from now on, in the place of what it had. */
+void iscsi_send_user(struct task *t, void *data, uint32_t len);
 
 /* sc ends without a SCSI status: r says why, and none of its data counts as moved. */
 static inline void
@@ -222,8 +227,6 @@ void iscsi_round_over(struct conn *c);
 /* What has been handed to the transport has been flushed, and there are commands that are timed. */
 void iscsi_watch_sent(struct conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);
-/* Queues a control task whose header is in t->ctl. */
-void iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len);
 /* The general path of queuecommand: takes any command at any time. */
 int iscsi_queue_general(struct session *s, struct scsi_cmd *sc);
 
@@ -333,8 +336,6 @@ int iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, co
                       uint32_t len, bool final);
 /* Ends the task of the login exchange if there is one: full feature phase begins. */
 void iscsi_user_login_over(struct conn *c);
-/* The transport has let go of a PDU of an exchange that goes on. */
-void iscsi_user_cleaned(struct task *t);
 
 /* ---- clear.c: a connection that was lost while others serve is cleared ---- */
 void iscsi_clear_init(struct session *s);

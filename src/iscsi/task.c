@@ -294,6 +294,42 @@ iscsi_complete_unassigned(struct task *t)
 }
 
 void
+iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
+{
+    struct conn *c = to_conn(t->pub.conn);
+
+    assert(t->kind != TASK_SCSI && list_empty(&t->pub.node) && !t->cleaning && !c->down);
+    t->pub.data = data;
+    t->pub.data_len = len;
+    t->pub.state = ISCSI_TASK_PENDING;
+    c->session->fast_conn = NULL;
+    list_push_back(&c->mgmtqueue, &t->pub.node);
+    iscsi_conn_queue_xmit(c);
+}
+
+void
+iscsi_send_user(struct task *t, void *data, uint32_t len)
+{
+    free(t->user_data);
+    t->user_data = data;
+    t->answered = false;
+    iscsi_queue_mgmt(t, data, len);
+}
+
+/* A PDU of an exchange that goes on is the iSCSI layer's again: the next one may be sent. */
+static void
+user_cleaned(struct task *t)
+{
+    void *data = t->next_data;
+
+    t->started = false;
+    t->next_data = NULL;
+    if (t->next)
+        iscsi_send_user(t, data, t->next_len);
+    t->next = false;
+}
+
+void
 iscsi_task_cleaned(struct iscsi_task *pub)
 {
     struct task *t = to_task(pub);
@@ -306,7 +342,7 @@ iscsi_task_cleaned(struct iscsi_task *pub)
         return;
     }
     if (pub->state == ISCSI_TASK_RUNNING && t->kind == TASK_USER) {
-        iscsi_user_cleaned(t);
+        user_cleaned(t);
         return;
     }
     if (pub->state == ISCSI_TASK_RUNNING) {

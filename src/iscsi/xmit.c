@@ -461,17 +461,3 @@ iscsi_requeue_task(struct iscsi_task *pub)
     list_push_back(&c->requeue, &pub->node);
     iscsi_conn_queue_xmit(c);
 }
-
-void
-iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
-{
-    struct conn *c = to_conn(t->pub.conn);
-
-    assert(t->kind != TASK_SCSI && list_empty(&t->pub.node) && !t->cleaning && !c->down);
-    t->pub.data = data;
-    t->pub.data_len = len;
-    t->pub.state = ISCSI_TASK_PENDING;
-    c->session->fast_conn = NULL;
-    list_push_back(&c->mgmtqueue, &t->pub.node);
-    iscsi_conn_queue_xmit(c);
-}
