@@ -279,7 +279,7 @@ adapter_parse(struct adapter *a)
     a->parses = true;
     while (a->c != NULL && !a->c->failed && !a->held && a->in_len - from >= ISCSI_BHS_LEN) {
         union bhs_any h;
-        const uint8_t *data = a->in + from + ISCSI_BHS_LEN;
+        const uint8_t *data = a->in + from + ISCSI_BHS_LEN; /* borrowed: nothing is received now */
         size_t len;
 
         memcpy(&h, a->in + from, sizeof(h));
@@ -290,7 +290,8 @@ adapter_parse(struct adapter *a)
         if (!hand_over(a, &h, data, pdu_dseg_len(&h.h)))
             break;
     }
-    memmove(a->in, a->in + from, a->in_len - from);
+    if (from > 0)
+        memmove(a->in, a->in + from, a->in_len - from);
     a->in_len -= from;
     a->parses = false;
     if (a->dead && a->c != NULL && !a->c->failed && !a->held)

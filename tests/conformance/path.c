@@ -166,7 +166,7 @@ flow_forward(struct link *l, enum conform_way way)
             return false;
         }
     }
-    if (f->ended && !p->held[way]) { /* in the middle of a PDU */
+    if (f->ended && f->in.from < f->in.len && !p->held[way]) { /* in the middle of a PDU */
         heap_put(&f->out, f->in.p + f->in.from, f->in.len - f->in.from);
         f->in.from = f->in.len;
     }
@@ -189,7 +189,8 @@ flow_receive(struct link *l, enum conform_way way)
     }
     if (n == 0)
         l->flow[way].ended = true;
-    heap_put(&l->flow[way].in, piece, (size_t)n);
+    else
+        heap_put(&l->flow[way].in, piece, (size_t)n);
     (void)flow_forward(l, way);
 }
 
