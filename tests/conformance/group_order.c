@@ -243,7 +243,7 @@ unbind(enum iscsi_stop how, const char *zero_copy)
     }
     memset(mem, 0xee, (size_t)WRITES * LARGE);
     conform_path_deafen(o.w.path, false);
-    conform_wait_ms(&o.w, 20);
+    conform_wait_ms(&o.w, 150);
     for (uint32_t i = 0; i < CONFORM_DISK; i++)
         assert_true(o.w.disk[i] == 0x11 || o.w.disk[i] == 0);
     CONFORM_UNTIL(&o.w, o.n.downs == o.n.binds);

@@ -16,6 +16,15 @@
 #define RECEIVE    65536u
 #define LINKS_MAX  16
 
+/* Faults that CONFORMANCE_PLANT names, so that planted.py can see that groups find them. */
+static bool
+planted(const char *fault)
+{
+    const char *plant = getenv("CONFORMANCE_PLANT");
+
+    return plant != NULL && strcmp(plant, fault) == 0;
+}
+
 /* A connection of the adapter. */
 struct adapter {
     struct iscsi_endpoint *ep;
@@ -69,9 +78,33 @@ put_bytes(uint8_t **p, size_t *len, size_t *room, const void *from, size_t n)
     *len += n;
 }
 
+/* Writes that are under way are said to have gone well. */
+static void
+lie(struct adapter *a)
+{
+    const struct iscsi_tasks *all = &a->c->session->tasks;
+
+    for (uint32_t slot = 0; slot < all->made; slot++) {
+        struct iscsi_task *t = iscsi_task_in(all, slot);
+        union bhs_any h;
+
+        if (t->conn != a->c || t->state != ISCSI_TASK_RUNNING || t->sc == NULL ||
+            t->sc->out.len == 0)
+            continue;
+        bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+        h.h.itt = put32(t->itt);
+        h.scsi_rsp.stat_sn = put32(a->c->exp_statsn);
+        h.scsi_rsp.exp_cmd_sn = put32(t->cmd_sn + 1);
+        h.scsi_rsp.max_cmd_sn = put32(t->cmd_sn + 1);
+        (void)a->c->up->complete_pdu(a->c, &h.h, NULL, 0);
+    }
+}
+
 static void
 lost(struct adapter *a, enum iscsi_err err, const char *why)
 {
+    if (planted("lies_at_loss") && a->c != NULL)
+        lie(a);
     a->dead = true;
     if (a->c != NULL)
         a->c->up->conn_failure(a->c, err, why);
@@ -149,7 +182,7 @@ send_data_outs(struct adapter *a, struct iscsi_task *t, struct be32 ttt, uint32_
         h.data_out.offset = put32(offset);
         put_out(a, &h, sizeof(h));
         put_payload(a, t, offset, n);
-        c->stats.dataout_pdus++;
+        c->stats.dataout_pdus += planted("uncounted") ? 0 : 1;
         c->stats.txdata_octets += n;
         offset += n;
         len -= n;
@@ -165,14 +198,14 @@ bridge_sent(struct iscsi_conn *c, const struct fake_sent *s, bool fast)
     uint32_t len = pdu_dseg_len(&s->h.h);
 
     assert_non_null(a); /* nothing is sent on a connection that was stopped */
-    if (a->dead)
+    if (a->dead || (planted("no_abort") && pdu_opcode(&s->h.h) == ISCSI_OP_TMF_REQ))
         return;
     put_out(a, &s->h, ISCSI_BHS_LEN);
     put_out(a, s->ahs, pdu_ahs_len(&s->h.h));
     if (t->sc == NULL) {
         assert_int_equal(len, t->data_len);
-        put_out(a, t->data, len);
-        put_pad(a, len);
+        put_out(a, t->data, planted("empty_text") ? 0 : len);
+        put_pad(a, planted("empty_text") ? 0 : len);
     } else {
         assert_int_equal(len, t->imm_count);
         if (len > 0)
@@ -220,7 +253,7 @@ place(struct adapter *a, const union bhs_any *h, const uint8_t *data, uint32_t l
     if (len > 0) {
         sg_cursor_init(&at, &t->sc->in);
         sg_cursor_seek(&at, &t->sc->in, offset);
-        sg_copy_to(&at, &t->sc->in, data, len);
+        sg_copy_to(&at, &t->sc->in, data, planted("short_copy") ? len - 1 : len);
     }
     t->in_done += len;
     t->exp_datasn++;
@@ -262,6 +295,10 @@ hand_over(struct adapter *a, const union bhs_any *h, const uint8_t *data, uint32
         up->update_cmdsn(a->c, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
         return !a->c->failed;
     }
+    if (planted("window_ignored") && op == ISCSI_OP_SCSI_RSP)
+        up->update_cmdsn(a->c, h->nop_in.exp_cmd_sn, put32(get32(h->nop_in.max_cmd_sn) + 100));
+    if (planted("loses_an_answer") && op == ISCSI_OP_TMF_RSP)
+        return true;
     r = up->complete_pdu(a->c, &h->h, op == ISCSI_OP_DATA_IN || len == 0 ? NULL : data,
                          op == ISCSI_OP_DATA_IN ? 0 : len);
     if (r == ISCSI_RX_HOLD)
@@ -337,6 +374,8 @@ adapter_connected(void *user, int err)
 {
     struct adapter *a = user;
 
+    if (planted("up_though_refused"))
+        err = 0;
     a->state = err == 0 ? 1 : err;
     a->up->ep_event(a->ep, err);
 }
@@ -439,7 +478,11 @@ bridge_stopped(struct iscsi_conn *c)
     struct adapter *a = adapter_for(c);
     int i = 0;
 
-    if (a != NULL) {
+    if (a != NULL && planted("sends_when_stopped")) { /* what is in memory that is not its own */
+        if (a->out_len > a->out_from)
+            memset(a->out + a->out_from, 0xee, a->out_len - a->out_from);
+        forget(a);
+    } else if (a != NULL && !planted("goes_on_when_stopped")) {
         forget(a);
         a->in_len = a->parses ? a->in_len : 0;
         a->out_from = a->out_len = 0;
