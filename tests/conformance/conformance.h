@@ -176,6 +176,8 @@ void conform_group_unbind(void);
 void conform_group_params(void);
 void conform_group_stats(void);
 void conform_group_kill(void);
+/* The half of the group "reset" that asks the host by itself. */
+void conform_reset_hosts(void);
 
 /* ---- nets and members ----------------------------------------------------------------------- */
 

@@ -295,4 +295,5 @@ conform_group_reset(void)
     climb(task | unit, ISCSI_TMF_TARGET_WARM_RESET, false);
     climb(UINT32_MAX, 0, false);
     climb(0, 0, true);
+    conform_reset_hosts();
 }

@@ -245,7 +245,7 @@ void
 conform_nexus_login(struct conform_nexus *n)
 {
     struct lunette_error err = LUNETTE_INIT(err);
-    unsigned before = n->answers, tries = 0;
+    unsigned before = n->answers, lost = n->errors, tries = 0;
     struct conform_cmd ready;
     char text[sizeof(keys) + 64];
     uint32_t len;
@@ -258,7 +258,8 @@ conform_nexus_login(struct conform_nexus *n)
     h.login_req.cid = put16(n->c->cid);
     len = conform_login_text(text, sizeof(text), most);
     CONFORM_OK(iscsi_conn_send_pdu(n->c, &h.h, text, len, &err), err);
-    CONFORM_UNTIL(n->w, n->answers > before || n->errors > 0);
+    CONFORM_UNTIL(n->w, n->answers > before || n->errors > lost);
+    assert_int_equal(n->answers, before + 1);
     assert_int_equal(pdu_opcode(&n->answer.h), ISCSI_OP_LOGIN_RSP);
     assert_int_equal(n->answer.login_rsp.status_class, 0);
     assert_int_equal(n->answer.h.flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_NSG_MASK),
