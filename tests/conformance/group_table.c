@@ -312,11 +312,86 @@ ping_comes_back(void)
     clean_task();
 }
 
+/* ---- endpoints ------------------------------------------------------------------------------- */
+
+static struct waiting {
+    struct iscsi_endpoint ep;
+    unsigned events;
+    int err;
+} e;
+
+static void
+on_endpoint(struct iscsi_endpoint *ep, int err)
+{
+    assert_ptr_equal(ep, &e.ep);
+    e.events++;
+    e.err = err;
+}
+
+static const struct iscsi_upcalls endpoint_upcalls = {.version = ISCSI_TRANSPORT_VERSION,
+                                                      .size = sizeof(struct iscsi_upcalls),
+                                                      .ep_event = on_endpoint};
+
+static void
+endpoint_connect(struct conform_world *w, const struct sock_addr *to)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    memset(&e, 0, sizeof(e));
+    e.ep = (struct iscsi_endpoint){.tt = w->row->member->tt, .loop = w->loop, .id = 99};
+    e.ep.dd_data = part_of(e.ep.tt->ep_size);
+    CONFORM_OK(e.ep.tt->ep_connect(&e.ep, to, &endpoint_upcalls, &err), err);
+    assert_int_equal(e.events, 0); /* never from inside */
+    assert_int_equal(e.ep.tt->ep_poll(&e.ep), 0);
+}
+
+/* It is told of once at most, and never again afterwards. */
+static void
+endpoint_disconnect(struct conform_world *w)
+{
+    unsigned events = e.events;
+
+    assert_true(events <= 1);
+    e.ep.tt->ep_disconnect(&e.ep);
+    memset(e.ep.dd_data, 0xee, e.ep.tt->ep_size);
+    free(e.ep.dd_data);
+    conform_wait_ms(w, 5);
+    assert_int_equal(e.events, events);
+}
+
+static void
+endpoints(struct conform_world *w)
+{
+    struct sock_addr nobody, silent;
+
+    w->row->net->nobody(w, &nobody);
+    w->row->net->silent(w, &silent);
+    endpoint_connect(w, &w->portal); /* up, and given back unused */
+    CONFORM_UNTIL(w, e.events > 0);
+    assert_int_equal(e.err, 0);
+    assert_int_equal(e.ep.tt->ep_poll(&e.ep), 1);
+    endpoint_disconnect(w);
+    endpoint_connect(w, &w->portal); /* given back before it is up */
+    endpoint_disconnect(w);
+    endpoint_connect(w, &nobody);
+    CONFORM_UNTIL(w, e.events > 0);
+    assert_true(e.err < 0);
+    assert_int_equal(e.ep.tt->ep_poll(&e.ep), e.err);
+    endpoint_disconnect(w);
+    endpoint_connect(w, &silent);
+    conform_wait_ms(w, 5);
+    assert_int_equal(e.events, 0);
+    assert_int_equal(e.ep.tt->ep_poll(&e.ep), 0);
+    endpoint_disconnect(w);
+}
+
 /* ---- what the groups ask for ----------------------------------------------------------------- */
 
 void
 conform_table_orders(struct conform_world *w)
 {
+    if ((w->row->member->tt->caps & CAP_BIND_DESCRIPTOR) == 0)
+        endpoints(w);
     for (enum iscsi_stop how = STOP_CONN_TERM; how <= STOP_CONN_RECOVER; how++) {
         create(w); /* never bound */
         stop_it(how);
