@@ -214,6 +214,7 @@ member_login_done(void *user, const struct login_result *res, const struct lunet
     struct login_member *m = user;
     struct iscsi_reopen *r = m->reopen;
     struct lunette_error why = {.code = 0};
+    bool moved = res != NULL && res->moved && !login_passed_over(m->login);
 
     if (err != NULL)
         why = *err;
@@ -229,6 +230,8 @@ member_login_done(void *user, const struct login_result *res, const struct lunet
     m->state = MEMBER_UP;
     m->made = true;
     m->ep = res->ep;
+    if (moved)
+        reopen_moved(r, &m->portal, &res->moved_to);
     m->portal = res->portal;
     m->tries = 0;
     m->up_ns = r->loop->now_ns;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "login/group.h"
 #include "login/members.h"
+#include "login/task.h"
 
 /* What a login that names a session is told: the answer to one that was given up may come late. */
 #define LOGIN_NO_SESSION  0x020a
@@ -23,6 +24,17 @@ reopen_move(struct iscsi_reopen *r, const struct portal *to)
         r->moved_to = malloc(sizeof(*r->moved_to));
     if (r->moved_to != NULL)
         *r->moved_to = *to;
+}
+
+void
+reopen_moved(struct iscsi_reopen *r, const struct portal *from, const struct portal *to)
+{
+    struct login_config cfg;
+
+    reopen_get_config(r, &cfg);
+    if (portal_same(&cfg.portal, from))
+        reopen_move(r, to);
+    login_config_wipe(&cfg);
 }
 
 void
@@ -71,6 +83,8 @@ reopen_rejoined(struct iscsi_reopen *r, const struct login_result *res)
     r->connect_ns = res->connect_ns;
     r->answer_ns = res->answer_ns;
     r->why = (struct lunette_error){.code = 0};
+    if (res->moved)
+        reopen_move(r, &res->moved_to);
     if (r->members.portal != NULL)
         *r->members.portal = res->portal;
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in after %llu ms",
@@ -263,11 +277,12 @@ static void
 reopen_choose_portal(struct iscsi_reopen *r, struct login_config *cfg)
 {
     struct portal_group g;
+    struct portal known = cfg->portal;
     uint32_t turn = r->attempt > 0 ? r->attempt - 1 : 0;
 
     group_init(&g, cfg, r->rejoins ? r->members.portal : NULL);
-    r->elsewhere = turn % g.n > 0;
     group_store(&g, turn, cfg);
+    r->elsewhere = !portal_same(&known, &cfg->portal);
 }
 
 /* Logs in.  A login in another portal group would not end the old nexus (RFC 7143 6.3.5), whose

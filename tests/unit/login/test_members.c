@@ -693,6 +693,36 @@ rejoined_elsewhere(void **state)
     }
 }
 
+/* A target that has moved for good says so to the login of any connection, and nobody else may hear
+ * of it before the old portal is gone. */
+static void
+moved_for_good(void **state)
+{
+    static const struct step *const scripts[] = {say_good, say_good, say_good, say_moved_ever,
+                                                 say_good};
+
+    (void)state;
+    for (int all = 0; all < 2; all++) {
+        struct login_config cfg;
+        struct tale t;
+
+        begin(&t, 70, all ? level2 : four, scripts, 5);
+        run_until_conns(&t, 4);
+        tale_pass(&t, SEC);
+        if (all)
+            lose_all(&t, 0, 20);
+        else
+            fake_lose(t.w, conn(&t, 1), 0, 0);
+        run_until_conns(&t, all ? 0 : 3);
+        run_until_conns(&t, 4);
+        assert_int_equal(t.losts, 0);
+        reopen_get_config(t.r, &cfg);
+        assert_string_equal(cfg.portal.host, "10.0.0.3");
+        login_config_wipe(&cfg);
+        tale_end(&t);
+    }
+}
+
 /* At level 2 the data plane lets a connection wait while the target may still read a Logout of it
  * on another one that was lost as well.  Any of them brings the session back, whichever was the
  * last to be lost. */
@@ -908,6 +938,7 @@ main(void)
         cmocka_unit_test(portal_dies),
         cmocka_unit_test(recovered_elsewhere),
         cmocka_unit_test(rejoined_elsewhere),
+        cmocka_unit_test(moved_for_good),
         cmocka_unit_test(any_rejoins),
         cmocka_unit_test(none_rejoins_yet),
         cmocka_unit_test(other_group),
