@@ -73,6 +73,8 @@ timed_out(struct ls_world *w, struct ls_session *se)
     if (!se->lost || se->failed || se->gone)
         ls_fail(w, "session %u: is given up, and is not waited for", se->index);
     if (se->failing_ns == 0)
+        ls_check_host(w, se); /* lost and given up within a turn */
+    if (se->failing_ns == 0)
         ls_fail(w, "session %u: is given up, and its commands have never failed", se->index);
     se->failed = true;
     LS_COUNT(timeouts, 1);
