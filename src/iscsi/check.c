@@ -103,9 +103,9 @@ check_tasks(const struct session *s)
         n.scsi++;
         n.unassigned += t->pub.state == ISCSI_TASK_UNASSIGNED;
         n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING && !t->numbered;
-        n.awaited += t->pub.state == ISCSI_TASK_UNASSIGNED &&
-                     (t->discarded || t->unsure || logs_in(s, t->lost_cid) ||
-                      t->reassign == REASSIGN_ASKED);
+        n.awaited +=
+            t->pub.state == ISCSI_TASK_UNASSIGNED &&
+            (t->discarded || t->unsure || logs_in(s, t->lost_cid) || t->reassign == REASSIGN_ASKED);
         n.numbered += t->numbered;
         n.reset += t->reset;
         n.swept += t->swept;

@@ -165,8 +165,8 @@ one_poison_block(void **state)
     }
 }
 
-/* A disk and a queue of a session of one or four connections at each level, whose target closes each
- * connection on which that one block is written before it has taken note of the command. */
+/* A disk and a queue of a session of one or four connections at each level, whose target closes
+ * each connection on which that one block is written before it has taken note of the command. */
 static struct lunette_queue *
 start_several(uint64_t seed, int patience_s)
 {
@@ -340,10 +340,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_poison_block),
-        cmocka_unit_test(one_poison_among_several),
-        cmocka_unit_test(caller_has_a_limit),
-        cmocka_unit_test(each_command_is_cut),
+        cmocka_unit_test(one_poison_block),         cmocka_unit_test(one_poison_among_several),
+        cmocka_unit_test(caller_has_a_limit),       cmocka_unit_test(each_command_is_cut),
         cmocka_unit_test(cuts_in_quick_succession),
     };
 

@@ -1064,8 +1064,8 @@ lost_unheard(struct world *w, const struct cmd *c, uint32_t sn)
     add(w, cid);
 }
 
-/* Nor does a command that is never acknowledged keep the session, since all that follow wait for its
- * number. */
+/* Nor does a command that is never acknowledged keep the session, since all that follow wait for
+ * its number. */
 static void
 connections_end_with_a_command(void **state)
 {

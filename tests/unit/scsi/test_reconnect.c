@@ -1374,9 +1374,9 @@ test_no_try_is_left(void **state)
     }
 }
 
-/* A session that is up for a moment each time: the last try of a request, which is parted from those
- * of others in the time of the device, is made when that has had two seconds after the patience was
- * over.  So it is at level 2, where the clock stands still and the session goes on. */
+/* A session that is up for a moment each time: the last try of a request, which is parted from
+ * those of others in the time of the device, is made when that has had two seconds after the
+ * patience was over.  So it is at level 2, where the clock stands still and the session goes on. */
 static void
 test_short_sessions(void **state)
 {
