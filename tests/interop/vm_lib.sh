@@ -41,6 +41,12 @@ vm_start() {
     cat "$tmp/start.log"
 }
 
+# Another machine in its place, at the same ports.
+vm_again() {
+    "$vmlab" stop > /dev/null 2>&1 || true
+    vm_boot || vm_boot || fail "no other machine starts: $(tail -n 1 "$tmp/start.log")"
+}
+
 # ---- LIO in it, behind a relay (tests/recovery/lib.sh) ----
 
 lio() {
