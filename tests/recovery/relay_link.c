@@ -118,8 +118,10 @@ relay_link_new(struct relay *r, int fd)
     l->fd[RELAY_INITIATOR] = fd;
     l->state[RELAY_INITIATOR] = RELAY_OPEN;
     l->state[RELAY_TARGET] = RELAY_CONNECTING;
-    for (int e = 0; e < RELAY_ENDS; e++)
+    for (unsigned e = 0; e < RELAY_ENDS; e++) {
         l->flow[e].left = r->rules[e].cut_each_in;
+        l->flow[e].pdu.seed = (RELAY_ENDS * l->id + e) * 0x9e3779b97f4a7c15u;
+    }
     to = socket(r->target.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (to < 0)
         relay_die("socket");

@@ -50,11 +50,16 @@ class World:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
-    def pair(self):
-        """Both ends of a new link."""
+    def ends(self):
+        """Both ends of a new link that is about to be there."""
         initiator = self.connect()
         target, _ = self.server.accept()
         target.settimeout(PATIENCE)
+        return initiator, target
+
+    def pair(self):
+        """Both ends of a new link."""
+        initiator, target = self.ends()
         initiator.sendall(b"x")
         assert target.recv(1) == b"x"
         return initiator, target
@@ -325,6 +330,19 @@ def test_next(w):
     w.tell("next cut data-in")
     w.tell("calm")
     assert w.stats()["awaited"] == 0
+
+
+def test_spoil_links(w):
+    """Each link has a chance of its own: the same PDUs are not spoilt on all of them."""
+    w.tell("spoil 10 to-target")
+    stream = pdu(0x05, b"data", final=False) * 100
+    patterns = []
+    for _ in range(3):
+        a, b = w.ends()
+        a.sendall(stream)
+        got = receive(b, len(stream))
+        patterns.append([i for i in range(len(got)) if got[i] != stream[i]])
+    assert all(patterns) and patterns[0] != patterns[1] != patterns[2] != patterns[0], patterns
 
 
 def test_stall(w):
