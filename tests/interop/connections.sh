@@ -17,7 +17,7 @@ cut_one_by_one() {
     tell target "$portal"
     links=$(relay_stat links)
     verify --url "iscsi://$relay/$iqn/0?nr_connections=8&error_recovery_level=2&data_digest=crc32c" \
-        --final-url "iscsi://$portal/$iqn/0" --relay "$control" --verbose \
+        --final-url "iscsi://$portal/$iqn/0" --relay "$control" --verbose --least 101 \
         --cuts "$(long 500 30)" --interval 20-80 --down "relay cut rst oldest" --down "relay cut fin oldest"
     is '.errors == 0 and .twice == 0 and .mismatches == 0 and .reads > 100 and .writes > 100'
     same_session

@@ -123,9 +123,9 @@ gone_within() { # SECONDS PID
     done
 }
 
-# wait_until SECONDS COMMAND...: until it succeeds; fails in the end.
+# wait_until SECONDS COMMAND...: until it succeeds; fails in the end, which comes later on a busy machine.
 wait_until() {
-    local deadline=$((SECONDS + $1 + 1))
+    local deadline=$((SECONDS + 3 * $1 + 1))
     shift
     until "$@" > /dev/null 2>&1; do
         ((SECONDS < deadline)) || return 1
@@ -166,7 +166,7 @@ start() {
 # stop PID: ends it, and fails if it does not end by itself.
 stop() {
     kill "$1"
-    gone_within 10 "$1" || fail "process $1 does not end"
+    gone_within 30 "$1" || fail "process $1 does not end"
 }
 
 random_file() { # PATH SIZE, as head -c takes it

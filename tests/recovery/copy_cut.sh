@@ -16,12 +16,13 @@ tgt update target --tid 1 --name DefaultTime2Wait --value 0
 tgt_lun 1 1 "$tmp/lun" "${mib}M"
 relay_to "$portal4"
 for how in $(long "rst fin" rst); do
-    say "$mib MiB, cut every 200 ms by $how"
+    say "$mib MiB, each connection cut by $how after 8 MB"
     head -c 1M /dev/urandom | dd of="$tmp/image" conv=notrunc status=none
     before=$(relay_stat cuts)
-    tell every 200 "$how"
+    # By what it has carried and not by time, as a machine that is slow would not come on.
+    tell cut "$how" after=8000000 each
     ok lunette copy "$tmp/image" "iscsi://$relay/$tgt_iqn:disk/1?default_time2wait=0" --verify --bs "$(long 64k 4k)" --depth "$(long 4 1)"
-    tell every 0
+    tell calm
     same "$tmp/image" "$tmp/lun"
     cuts=$(($(relay_stat cuts) - before))
     echo "cut $cuts times"

@@ -16,7 +16,7 @@ for wait in 0 $(long 2 ''); do
     truncate -s "${mib}M" "$tmp/lun"
     prepare_target --lun "file:$tmp/lun" --set "DefaultTime2Wait=$wait"
     target_up
-    killer "$every" &
+    killer "$every" "$tmp/lun" &
     # so small that the copy takes longer than some lives of the target
     ok lunette copy "$tmp/image" "iscsi://$portal/$iqn/0?default_time2wait=$wait" --verify --bs "$(long 8k 4k)" --depth 1
     touch "$tmp/enough"

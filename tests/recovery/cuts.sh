@@ -21,7 +21,8 @@ url="iscsi://$relay/$iqn/0?default_time2wait=0"
 url+="&ping_interval=200&ping_timeout=200"
 final=iscsi://$portal/$iqn/0
 # a session that is lost within 100 ms is taken up again the more slowly the more often that happens
-verify --url "$url" --final-url "$final" --relay "$control" --cuts "$(long 1000 20)" --interval 100-200 "${ways[@]}"
+verify --url "$url" --final-url "$final" --relay "$control" --cuts "$(long 1000 20)" --interval 100-200 \
+    --least 101 "${ways[@]}"
 is ".cuts >= $(long 1000 20) and .errors == 0 and .reads > 100 and .writes > 100"
 
 say "lunette-target, cut as soon as it is back"

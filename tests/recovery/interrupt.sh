@@ -6,7 +6,7 @@
 requires lunette lunette-target
 isolate "$@"
 
-limit=$(long 1 5) # seconds: a busy machine may add some
+limit=5 # seconds: a busy machine may add some
 RANDOM=1
 prepare_target --lun null:1T --set DefaultTime2Wait=2
 target_up
@@ -46,19 +46,27 @@ later() { # MILLISECONDS at most
 
 # A command that finds nobody when it begins ends by itself, and what it does once it has a session
 # is to be seen.
-connected() { # LINKS before it began
-    for _ in {1..200}; do
-        (($(relay_stat links) > $1)) && return
-        sleep 0.02
-    done
+carried() {
+    tell stats | jq '.to_target + .to_initiator'
+}
+
+has_carried() { # BYTES
+    (($(carried) >= $1))
+}
+
+# What it does is under way: it has moved more than a login and a scan do.
+begun() { # COMMAND BYTES before it began
+    local bytes=65536
+    [[ $1 != ping ]] || bytes=4096
+    wait_until 60 has_carried $(($2 + bytes)) || fail "$1 does not begin"
 }
 
 interrupted() { # COMMAND KIND BEFORE
-    local links
-    links=$(relay_stat links)
+    local before
+    before=$(carried)
     [[ $3 == after ]] || outage "$2"
     run "$1"
-    [[ $3 == before ]] || connected "$links"
+    [[ $3 == before ]] || begun "$1" "$before"
     later 300
     [[ $3 == before ]] || outage "$2"
     later 2500

@@ -11,12 +11,12 @@ isolate "$@"
 prepare_target --lun ram:32M --set DefaultTime2Wait=0 --error-recovery-level 2
 target_up
 relay_to "$portal"
-url="iscsi://$relay/$iqn/0?error_recovery_level=2&ping_interval=200&ping_timeout=200"
+url="iscsi://$relay/$iqn/0?error_recovery_level=2&ping_interval=200&ping_timeout=2000"
 final=iscsi://$portal/$iqn/0
 common=(--final-url "$final" --relay "$control" --verbose)
 
 say "four connections, cut one after the other"
-verify --url "$url&nr_connections=4" "${common[@]}" --cuts "$(long 1000 40)" --interval 20-60 \
+verify --url "$url&nr_connections=4" "${common[@]}" --cuts "$(long 1000 40)" --interval 20-60 --least 101 \
     --down "relay cut rst oldest" --down "relay cut fin oldest"
 is ".cuts >= $(long 1000 40) and .errors == 0 and .twice == 0 and .mismatches == 0 and .reads > 100"
 same_session

@@ -58,16 +58,27 @@ target_up() {
     "$tmp/up" || fail "the target does not start"
 }
 
-# killer SECONDS: kills the target and starts it again, so often, until $tmp/enough is there; says
-# how often in $tmp/kills
+# killer SECONDS FILE: kills the target and starts it again, so often, until $tmp/enough is there; says
+# how often in $tmp/kills.  Each life of it brings more into FILE, unless that takes long because nothing is
+# written any more: on a machine that is slow nothing would come on.
 killer() {
     local kills=0
     while sleep "$1" && [[ ! -e $tmp/enough ]]; do
+        more_within 3 "$2" || true
         "$tmp/down"
         "$tmp/up"
         kills=$((kills + 1))
     done
     echo $kills > "$tmp/kills"
+}
+
+more_within() { # SECONDS FILE: than half a MiB
+    local n=$(($1 * 20)) at
+    at=$(stat -c %b "$2")
+    until (($(stat -c %b "$2") > at + 1024)) || [[ -e $tmp/enough ]]; do
+        ((n-- > 0)) || return 1
+        sleep 0.05
+    done
 }
 
 # ---- the relay ----

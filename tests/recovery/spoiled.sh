@@ -25,12 +25,16 @@ spoiled() {
         shift
     done
     before=$(($(relay_stat spoilt) + $(relay_stat lost)))
-    links=$(relay_stat links)
-    verify --url "$url$2" --final-url "$final" --seconds "$(long 120 4)"
-    is '.errors == 0 and .twice == 0 and .mismatches == 0 and .reads > 100 and .writes > 100'
-    harm=$(($(relay_stat spoilt) + $(relay_stat lost) - before))
+    # A machine that is slow needs several runs for that.
+    for _ in {1..20}; do
+        links=$(relay_stat links)
+        verify --url "$url$2" --final-url "$final" --seconds "$(long 120 4)" --least 101
+        is '.errors == 0 and .twice == 0 and .mismatches == 0 and .reads > 100 and .writes > 100'
+        [[ $(relay_stat links) == $((links + 1)) ]] || fail "a connection was lost"
+        harm=$(($(relay_stat spoilt) + $(relay_stat lost) - before))
+        [[ $harm -lt $least ]] || break
+    done
     [[ $harm -ge $least ]] || fail "only $harm PDUs were harmed"
-    [[ $(relay_stat links) == $((links + 1)) ]] || fail "a connection was lost"
 }
 
 say "one PDU in 1,000 has a wrong data digest"
@@ -49,6 +53,11 @@ target_up
 tell target "$portal"
 tell spoil 2000
 links=$(relay_stat links)
-verify --url "$url&default_time2wait=0" --final-url "iscsi://$portal/$iqn/0" --seconds "$(long 30 3)"
-is '.errors == 0 and .mismatches == 0'
+before=$(relay_stat spoilt)
+for _ in {1..20}; do
+    verify --url "$url&default_time2wait=0" --final-url "iscsi://$portal/$iqn/0" --seconds "$(long 30 3)"
+    is '.errors == 0 and .mismatches == 0'
+    [[ $(relay_stat spoilt) == "$before" ]] || break
+    links=$(relay_stat links)
+done
 [[ $(relay_stat links) -gt $((links + 1)) ]] || fail "no connection was lost"

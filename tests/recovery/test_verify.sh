@@ -23,7 +23,7 @@ harm() {
     has "$3" "$tmp/err"
 }
 harm "other bytes" "head -c 4M /dev/urandom | dd of=$tmp/lun bs=1M seek=3 conv=notrunc status=none" "want version"
-harm "stale ones" "head -c 4M $tmp/lun > $tmp/old; sleep 0.3; dd if=$tmp/old of=$tmp/lun bs=4M conv=notrunc status=none" "got unit"
+harm "stale ones" "head -c 4M $tmp/lun > $tmp/old; while cmp -s -n 4194304 $tmp/old $tmp/lun; do sleep 0.1; done; sleep 0.3; dd if=$tmp/old of=$tmp/lun bs=4M conv=notrunc status=none" "got unit"
 harm "of another place" "dd if=$tmp/lun of=$tmp/lun bs=1M count=2 seek=8 conv=notrunc status=none" "got unit"
 
 say "requests that fail"

@@ -3,13 +3,15 @@
  * cut.
  *
  *     verify --url URL [--final-url URL] [--depth 32] [--region 16M] [--seed N] [--seconds S]
+ *            [--least N]
  *            [--cuts N --down COMMAND... [--up COMMAND --outage MS] [--interval MIN-MAX]
  *            [--relay CONTROL] [--quiet]] [--errors] [--patience S] [--no-final]
  *
  * It fills the region, then keeps depth requests under way, half of them writes, each on blocks
  * that no other one touches at the time, and compares what each read gives with what was written.
  * Meanwhile the connection is cut as verify_cut.c says, --cuts times, in random order where --down
- * stands several times; with --quiet nothing is under way when it is.  At the end a new session, to
+ * stands several times; with --quiet nothing is under way when it is.  It goes on for S seconds,
+ * and until there have been N reads and N writes.  At the end a new session, to
  * --final-url if there is one, reads all of the region.  One line of JSON tells the counts; the
  * exit code is 0 where no request failed (or --errors allows it), none completed twice or never,
  * and all data was right.
@@ -38,7 +40,7 @@ struct io {
 
 struct verify {
     const char *url, *final_url;
-    uint32_t depth, patience_s;
+    uint32_t depth, patience_s, least;
     uint64_t region, seed;
     double seconds;
     bool errors_allowed, no_final, verbose;
@@ -270,8 +272,8 @@ run(struct verify *v)
     verify_cuts_init(&v->cuts, now_ns);
     while (!v->stopping) {
         turn(v);
-        if (v->fill == v->model.nunits && verify_cuts_over(&v->cuts) &&
-            verify_now_ns() >= v->end_ns)
+        if (v->fill == v->model.nunits && verify_cuts_over(&v->cuts) && v->reads >= v->least &&
+            v->writes >= v->least && verify_now_ns() >= v->end_ns)
             v->stopping = true;
     }
     while (lunette_queue_inflight(v->q) > 0 &&
@@ -385,6 +387,7 @@ options(struct verify *v, int argc, char **argv)
         {"--cuts", .number = &c->wanted},
         {"--outage", .number = &c->outage_ms},
         {"--patience", .number = &v->patience_s},
+        {"--least", .number = &v->least},
         {"--region", .size = &v->region},
         {"--seed", .size = &v->seed},
         {"--quiet", .flag = &c->quiet},
