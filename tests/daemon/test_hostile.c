@@ -270,7 +270,7 @@ test_descriptors(void)
     }
     bind_descriptor(s, -1, true);
     for (int tries = 0; descriptors_of(iod) > before; tries++) {
-        PLANE_CHECK(tries < 200);
+        PLANE_CHECK(tries < 3000);
         (void)usleep(10000);
     }
     fd = wrong_descriptor(PIPE); /* with a request that has none */

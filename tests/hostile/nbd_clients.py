@@ -319,7 +319,7 @@ def disconnect_at_once(w):
     c.request(ZEROES, 0, 512)  # does not count
     assert c.answer(512)[:2] == (1, 0)
     began = time.monotonic()
-    assert c.is_cut_off() and time.monotonic() < began + 2
+    assert c.is_cut_off() and time.monotonic() < began + 10
 
 
 @case

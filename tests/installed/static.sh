@@ -25,7 +25,7 @@ libs=$(pc --static --libs) || fail "pkg-config --static --libs"
 
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target iqn.2026-11.example:disk --lun ram:1M > target.out 2> err &
 target=$!
-for _ in {1..100}; do
+for _ in {1..1200}; do
     portal=$(sed -n 's/^listening on //p' target.out)
     [[ -z $portal ]] || break
     sleep 0.05

@@ -51,7 +51,7 @@ echo 'int nothing_here;' | "${compiler[@]}" -xc - -fPIC -shared -o empty.so
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target iqn.2026-11.example:disk \
     --lun ram:16M --lun ram:16M > target.out 2> target.err &
 target=$!
-for _ in {1..100}; do
+for _ in {1..1200}; do
     portal=$(sed -n 's/^listening on //p' target.out)
     [[ -z $portal ]] || break
     sleep 0.05
