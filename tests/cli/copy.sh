@@ -103,6 +103,7 @@ throttle() { # sets $way, $S: it stands when half of a copy has gone over it, un
     S=iscsi://127.0.0.1:$(< way.out)/$iqn:t
 }
 slow() { # ARGUMENT...
+    : > err
     env --default-signal=INT "$LUNETTE_BIN/lunette" copy --bs 64k --depth 2 "$@" 2> err &
     p=$!
 }

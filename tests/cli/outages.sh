@@ -31,6 +31,11 @@ wait_for_lines() { # NUMBER PATTERN FILE
     echo "FAIL (line ${BASH_LINENO[0]}): no $1 lines with '$2' in $3"; cat "$3"; failed=1
 }
 has_lines() { [[ $(grep -c -- "$2" "$3") -ge $1 ]]; }
+asks() { # sets $q: a client whose request the export has taken
+    : > got.err # the one before has asked, too
+    timeout 60 python3 "$here/nbd_read.py" s > got 2> got.err & q=$!
+    wait_for asked got.err
+}
 # The command, for the background, where a shell would have it ignore Ctrl-C.
 B() { exec env --default-signal=INT "$LUNETTE_BIN/lunette" "$@"; }
 lines() { is "$1" "$(grep -c -- "$2" err)" "lines with '$2'"; }
@@ -64,16 +69,14 @@ B attach "$U" --socket s > out 2> err & p=$!
 wait_for '^0 s$' out
 down
 wait_for 'connection lost' err
-timeout 60 python3 "$here/nbd_read.py" s > got 2> got.err & q=$!
-wait_for asked got.err
+asks
 is 1 "$(kill -0 $q 2> /dev/null && echo 1)" "the client waits"
 up --lun ram:4M,serial=A
 wait $q; is 0 $? "a client of attach over an outage"
 is 512 "$(stat -c %s got)" "its data"
 lines 1 'connected again'
 down
-timeout 60 python3 "$here/nbd_read.py" s > got 2> got.err & q=$!
-wait_for asked got.err
+asks
 kill -INT $p
 wait_for 'waiting for the requests' err
 kill -INT $p

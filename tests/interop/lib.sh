@@ -158,6 +158,7 @@ free_port() { # [COUNT]: the first of so many free ones in a row
 start() {
     local name=$1
     shift
+    : > "$tmp/$name.log" # what an earlier one by that name has said must not be taken for this one's word
     "$@" > "$tmp/$name.log" 2>&1 &
     pid=$!
     pids+=("$pid")
