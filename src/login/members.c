@@ -85,6 +85,7 @@ member_ended(struct login_member *m, uint64_t due_ns, bool stop)
 {
     ctl_watch_del(&m->watch);
     m->due_ns = due_ns;
+    m->leave_ns = 0;
     if (!stop && m->ep == 0) {
         member_wait(m, due_ns);
         return;
@@ -536,7 +537,7 @@ members_swap(struct iscsi_reopen *r, struct login_member *m)
 {
     struct portal portal = m->portal;
     uint16_t cid = r->cid;
-    uint64_t ep = r->ep;
+    uint64_t ep = r->ep, leave_ns = r->leave_ns;
 
     m->portal = *r->members.portal;
     *r->members.portal = portal;
@@ -544,8 +545,10 @@ members_swap(struct iscsi_reopen *r, struct login_member *m)
     ctl_watch_del(&m->watch);
     r->cid = m->cid;
     r->ep = m->ep;
+    r->leave_ns = m->leave_ns;
     m->cid = cid;
     m->ep = ep;
+    m->leave_ns = leave_ns;
     m->made = true;
     ctl_watch_add(r->ctl, &r->watch, r->sid, r->cid);
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u leads", r->target_name, r->cid);
@@ -622,6 +625,18 @@ members_found(struct iscsi_reopen *r, const struct reopen_found *found)
         loop_timer_stop(r->loop, &m->timer);
         member_look(m);
     }
+}
+
+bool
+members_lead_to_leave(struct iscsi_reopen *r)
+{
+    for (uint32_t i = 0; r->leave_ns == 0 && i < r->members.n; i++) {
+        struct login_member *m = &r->members.m[i];
+
+        if (m->state == MEMBER_UP && m->leave_ns > 0)
+            members_change_places(r, m);
+    }
+    return r->leave_ns > 0;
 }
 
 uint32_t

@@ -40,6 +40,8 @@ bool members_are_asked(const struct iscsi_reopen *r);
 bool members_try_another(struct iscsi_reopen *r);
 /* A member that is UP and the leading connection, which is up as well, change places. */
 void members_change_places(struct iscsi_reopen *r, struct login_member *m);
+/* One that the target wants to be logged out leads from now on, if there is one: see leave_ns. */
+bool members_lead_to_leave(struct iscsi_reopen *r);
 /* The session was found, and not logged in to: members may be up. */
 void members_found(struct iscsi_reopen *r, const struct reopen_found *found);
 /* Takes the portal of a connection from the reply to GET_CONN that tells of it. */

@@ -71,7 +71,7 @@ reopen_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *
     reopen_pass_on(r, ev, data);
 }
 
-/* A member that is asked to leave does so as the leading connection. */
+/* A member that is asked to leave does so as the leading connection, one after the other. */
 static void
 reopen_on_member(struct iscsi_reopen *r, struct login_member *m, const struct iscsi_kevent *ev,
                  const void *data)
@@ -81,8 +81,10 @@ reopen_on_member(struct iscsi_reopen *r, struct login_member *m, const struct is
 
     if (ev->type == ISCSI_KEVENT_RECV_PDU && pdu_opcode(h) == ISCSI_OP_ASYNC &&
         (a->event == ISCSI_ASYNC_LOGOUT_REQUEST || a->event == ISCSI_ASYNC_NEGOTIATE)) {
-        if (r->state != REOPEN_UP)
-            return; /* another one leaves: the target ends this one in its time */
+        if (r->state != REOPEN_UP) { /* another one leaves, or is lost */
+            m->leave_ns = r->loop->now_ns + get16(a->param3) * LOOP_NS_PER_S;
+            return;
+        }
         members_change_places(r, m);
         reopen_led(r);
         if (!r->freed)

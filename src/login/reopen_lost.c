@@ -110,6 +110,14 @@ reopen_back_off(struct iscsi_reopen *r, const struct reopen_loss *loss)
         r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
 }
 
+static void reopen_leave(struct iscsi_reopen *r, uint32_t given_s);
+
+static uint32_t
+seconds_until(const struct iscsi_reopen *r, uint64_t ns)
+{
+    return ns > r->loop->now_ns ? (uint32_t)((ns - r->loop->now_ns) / LOOP_NS_PER_S) : 0;
+}
+
 /* The leading connection, cid, has ended, and the session goes on by another.  May free r. */
 static void
 reopen_go_on(struct iscsi_reopen *r, uint16_t cid, const struct reopen_loss *loss)
@@ -117,7 +125,10 @@ reopen_go_on(struct iscsi_reopen *r, uint16_t cid, const struct reopen_loss *los
     r->state = REOPEN_UP;
     reopen_tell_conn(r, cid, &loss->why);
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
-    reopen_ask(r); /* that may be down as well */
+    if (members_lead_to_leave(r))
+        reopen_leave(r, seconds_until(r, r->leave_ns));
+    else
+        reopen_ask(r); /* that may be down as well */
     reopen_led(r);
 }
 
@@ -308,6 +319,17 @@ reopen_leave_ms(uint32_t given_s)
     return 1000 * given_s < enough ? 1000 * given_s : enough;
 }
 
+/* The target wants us to log out, within so many seconds. */
+static void
+reopen_leave(struct iscsi_reopen *r, uint32_t given_s)
+{
+    r->state = REOPEN_LEAVING;
+    r->leave_ns = 0;
+    loop_timer_stop(r->loop, &r->timer);
+    r->leave_ms = reopen_leave_ms(given_s);
+    reopen_log_out(r);
+}
+
 bool
 reopen_async(struct iscsi_reopen *r, const struct bhs_async *a)
 {
@@ -325,17 +347,15 @@ reopen_async(struct iscsi_reopen *r, const struct bhs_async *a)
     }
     if (dropping || r->logout != NULL || (leaving && asks))
         return true; /* it has begun, and ends in its time, however often the target says so */
-    r->state = REOPEN_LEAVING;
     if (drops) {
+        r->state = REOPEN_LEAVING;
         r->leave_ms = 0;
         loop_timer_start(r->loop, &r->timer, REOPEN_DROP_MS * LOOP_NS_PER_MS);
         return true;
     }
     /* To a request to negotiate a Logout Request is the other answer that the RFC allows. */
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", r->target_name);
-    loop_timer_stop(r->loop, &r->timer);
-    r->leave_ms = reopen_leave_ms(get16(a->param3));
-    reopen_log_out(r);
+    reopen_leave(r, get16(a->param3));
     return true;
 }
 

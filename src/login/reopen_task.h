@@ -61,6 +61,7 @@ struct login_member { /* a connection beside the leading one */
     struct loop_timer timer;
     struct login_backoff backoff;
     uint64_t began_ns, due_ns;
+    uint64_t leave_ns;    /* UP: by then the target wants it to be logged out; 0: it does not */
     uint32_t tries;       /* that have failed since it was up */
     struct portal portal; /* where it is logged in or tried, or was last; host "": nowhere yet */
     struct undo *undo;    /* NULL: it does not work */
@@ -110,6 +111,7 @@ struct iscsi_reopen {
     struct iscsi_logout *logout; /* likewise */
     struct reopen_undo *undo;    /* NULL: it does not work */
     bool asking;                 /* GET_CONN has no reply yet */
+    uint64_t leave_ns; /* of the leading connection, as login_member's; before it is LEAVING */
     struct login_members members;
     /* An event of a member that is not its loss; data is borrowed. */
     void (*member_event)(struct iscsi_reopen *r, struct login_member *m,

@@ -51,6 +51,7 @@ reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
     r->time2retain_s = res->params.time2retain;
     r->erl = res->params.erl;
     r->session_down = false;
+    r->leave_ns = 0;
     if (res->moved)
         reopen_move(r, &res->moved_to);
 }
@@ -78,6 +79,7 @@ reopen_rejoined(struct iscsi_reopen *r, const struct login_result *res)
     r->state = REOPEN_UP;
     r->rejoins = false;
     r->attempt = 0;
+    r->leave_ns = 0;
     r->ep = res->ep;
     r->up_ns = r->loop->now_ns;
     r->connect_ns = res->connect_ns;

@@ -490,6 +490,33 @@ member_asked_to_leave(void **state)
     }
 }
 
+/* The target wants all of them to leave, as before it is serviced: each is logged out in its turn,
+ * and none waits for the target to end it. */
+static void
+all_asked_to_leave(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct tale t;
+        uint64_t began;
+
+        begin(&t, seed, four, NULL, 0);
+        run_until_conns(&t, 4);
+        tale_pass(&t, SEC);
+        began = t.w->l.now_ns;
+        for (uint16_t cid = 0; cid < 4; cid++)
+            fake_async(t.w, conn(&t, (uint16_t)((cid + seed) % 4)), ISCSI_ASYNC_LOGOUT_REQUEST, 0, 0,
+                       10);
+        while (t.w->logouts < 4)
+            assert_true(world_step(t.w));
+        assert_true(t.w->l.now_ns < began + SEC);
+        run_until_conns(&t, 4);
+        for (uint16_t cid = 0; cid < 4; cid++)
+            assert_true(conn(&t, cid)->starts >= 2);
+        tale_end(&t);
+    }
+}
+
 /* ---- several portals ------------------------------------------------------------------------ */
 
 static void
@@ -933,6 +960,7 @@ main(void)
         cmocka_unit_test(number_changes),
         cmocka_unit_test(all_lost_at_level_2),
         cmocka_unit_test(member_asked_to_leave),
+        cmocka_unit_test(all_asked_to_leave),
         cmocka_unit_test(spread),
         cmocka_unit_test(dead_from_the_first),
         cmocka_unit_test(portal_dies),
