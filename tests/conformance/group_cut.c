@@ -50,6 +50,16 @@ story(void)
     return true;
 }
 
+/* What the session agrees on, where the transport can. */
+static const struct kind {
+    const char *options;
+    uint32_t caps, level, connections;
+} kinds[] = {
+    {"max_recv_data_segment_length=2048", 0, 0, 1},
+    {"max_recv_data_segment_length=2048&nr_connections=2", CAP_MULTI_CONN, 0, 2},
+    {"max_recv_data_segment_length=2048&error_recovery_level=2", CAP_RECOVERY_L2, 2, 1},
+};
+
 static void
 cut_open(const char *options)
 {
@@ -57,46 +67,64 @@ cut_open(const char *options)
                                                   {"ImmediateData", "Yes"},
                                                   {"MaxRecvDataSegmentLength", "2048"},
                                                   {"FirstBurstLength", "2048"},
-                                                  {"MaxBurstLength", "4096"}};
-    const struct conform_setup setup = {.set = set, .set_count = 5, .options = options};
+                                                  {"MaxBurstLength", "4096"},
+                                                  {"MaxConnections", "2"},
+                                                  {"ErrorRecoveryLevel", "2"}};
+    const struct conform_setup setup = {.set = set, .set_count = 7, .options = options};
 
     memset(&u, 0, sizeof(u));
     conform_open(&u.w, &setup);
     conform_path_filter(u.w.path, cut_at, NULL);
 }
 
+/* The session is of that kind. */
+static void
+agreed(const struct kind *kind)
+{
+    struct lunette_session_info info = LUNETTE_INIT(info);
+    struct lunette_lun *lun = conform_lun(&u.w);
+
+    assert_int_equal(lunette_get_session_info(lun, &info), 0);
+    assert_int_equal(info.error_recovery_level, kind->level);
+    assert_int_equal(info.nconnections_wanted, kind->connections);
+    assert_true(info.max_connections >= kind->connections);
+    lunette_close(lun);
+}
+
 /* Cuts at PDU n, and once more after `later` others where that is not 0.  False: there was no such
  * PDU. */
 static bool
-story_cut_at(unsigned n, unsigned later, enum conform_verdict how)
+story_cut_at(const struct kind *kind, unsigned n, unsigned later, enum conform_verdict how)
 {
     bool reached;
 
-    cut_open("max_recv_data_segment_length=2048");
+    cut_open(kind->options);
     u.at[0] = n;
     u.at[1] = later > 0 ? n + later : 0;
     u.how = how;
     (void)story();
     reached = u.seen >= n;
     u.at[0] = u.at[1] = 0;
+    agreed(kind);
     assert_true(story());
     conform_close(&u.w);
     return reached;
 }
 
+/* At every step-th PDU. */
 static void
-every_pdu(void)
+every_pdu(const struct kind *kind, unsigned step)
 {
     static const enum conform_verdict hows[] = {CONFORM_CUT_BEFORE, CONFORM_CUT_INSIDE,
                                                 CONFORM_CUT_BEHIND};
     unsigned n = 1;
 
-    for (bool more = true; more; n++) {
+    for (bool more = true; more; n += step) {
         more = false;
         for (size_t i = 0; i < sizeof(hows) / sizeof(hows[0]); i++) {
-            more |= story_cut_at(n, 0, hows[i]);
+            more |= story_cut_at(kind, n, 0, hows[i]);
             if (i == n % 3)
-                (void)story_cut_at(n, 1 + n * 5 % 9, hows[i]);
+                (void)story_cut_at(kind, n, 1 + n * 5 % 9, hows[i]);
         }
         assert_true(n < 1000);
     }
@@ -233,7 +261,12 @@ over_an_outage(enum outage how, bool longer)
 void
 conform_group_cut(void)
 {
-    every_pdu();
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        bool real = conform_row->net != &conform_sim; /* where each cut takes its time */
+
+        if ((conform_row->member->tt->caps & kinds[i].caps) == kinds[i].caps)
+            every_pdu(&kinds[i], real && i > 0 ? 7 : 1);
+    }
     asked_to_leave(CONFORM_CUT_BEFORE);
     asked_to_leave(CONFORM_CUT_BEHIND);
     for (enum outage how = RESET; how <= SILENCE; how++) {
