@@ -69,7 +69,10 @@ struct conform_net {
 
 struct conform_member {
     const char *name;
-    const struct iscsi_transport *tt;
+    const struct iscsi_transport *tt; /* NULL: find does */
+    /* Returns a transport that is not linked in, or NULL: it is not here, and its tests are
+     * skipped. Called once. */
+    const struct iscsi_transport *(*find)(void);
     const char *options; /* of a URL that has it: "transport=NAME", or "" */
     /* May be NULL: makes what carries the transport, once w->ctx is there, and ends it before
      * w->ctx does. */
@@ -119,8 +122,9 @@ struct conform_world {
 
 /* ---- world.c -------------------------------------------------------------------------------- */
 
-/* The row that is being tested, and what all choices are made of. */
+/* The row that is being tested, its transport, and what all choices are made of. */
 extern const struct conform_row *conform_row;
+extern const struct iscsi_transport *conform_tt;
 extern uint64_t conform_seed;
 
 void conform_open(struct conform_world *w, const struct conform_setup *setup);
@@ -182,7 +186,10 @@ void conform_reset_hosts(void);
 /* ---- nets and members ----------------------------------------------------------------------- */
 
 extern const struct conform_net conform_epoll, conform_uring, conform_sim;
-extern const struct conform_member conform_sw_tcp, conform_fake, conform_fake_gathers;
+extern const struct conform_member conform_sw_tcp, conform_fake, conform_fake_gathers,
+    conform_object;
+/* For `begin`: w->ctx knows conform_tt. */
+void conform_register(struct conform_world *w);
 /* For `check`: the iSCSI layer's sessions of w->ctx are as they have to be between two turns. */
 void conform_check_sessions(struct conform_world *w);
 

@@ -273,7 +273,7 @@ conform_group_login(void)
 
     logs_in(&plain, "None");
     logs_in(&chap, "CHAP mutual");
-    if ((conform_row->member->tt->caps & digests) == digests)
+    if ((conform_tt->caps & digests) == digests)
         logs_in(&both, "CHAP mutual");
     wrong_secret();
     redirected(false);

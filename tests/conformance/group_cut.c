@@ -264,7 +264,7 @@ conform_group_cut(void)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         bool real = conform_row->net != &conform_sim; /* where each cut takes its time */
 
-        if ((conform_row->member->tt->caps & kinds[i].caps) == kinds[i].caps)
+        if ((conform_tt->caps & kinds[i].caps) == kinds[i].caps)
             every_pdu(&kinds[i], real && i > 0 ? 7 : 1);
     }
     asked_to_leave(CONFORM_CUT_BEFORE);

@@ -175,7 +175,7 @@ conform_group_sizes(void)
                                                       {"ImmediateData", "Yes"},
                                                       {"MaxRecvDataSegmentLength", "4096"},
                                                       {"FirstBurstLength", "16384"}};
-    const bool digests = conform_row->member->tt->caps & CAP_DATADGST;
+    const bool digests = conform_tt->caps & CAP_DATADGST;
     const struct profile profiles[] = {
         {{.options = "max_transfer=16M"}, 16 * MIB},
         {{.set = asked, .set_count = 5, .options = "max_recv_data_segment_length=515"}, MIB},

@@ -147,7 +147,7 @@ create(struct conform_world *w)
 
     memset(&t, 0, sizeof(t));
     t.w = t.peer.w = w;
-    t.tt = w->row->member->tt;
+    t.tt = conform_tt;
     t.chunk[0] = &t.task;
     t.s = (struct iscsi_session){.tt = t.tt, .loop = w->loop, .sid = 1, .cmds_max = 1};
     t.s.tasks = (struct iscsi_tasks){t.chunk, 1, sizeof(t.task)};
@@ -338,7 +338,7 @@ endpoint_connect(struct conform_world *w, const struct sock_addr *to)
     struct lunette_error err = LUNETTE_INIT(err);
 
     memset(&e, 0, sizeof(e));
-    e.ep = (struct iscsi_endpoint){.tt = w->row->member->tt, .loop = w->loop, .id = 99};
+    e.ep = (struct iscsi_endpoint){.tt = conform_tt, .loop = w->loop, .id = 99};
     e.ep.dd_data = part_of(e.ep.tt->ep_size);
     CONFORM_OK(e.ep.tt->ep_connect(&e.ep, to, &endpoint_upcalls, &err), err);
     assert_int_equal(e.events, 0); /* never from inside */
@@ -390,7 +390,7 @@ endpoints(struct conform_world *w)
 void
 conform_table_orders(struct conform_world *w)
 {
-    if ((w->row->member->tt->caps & CAP_BIND_DESCRIPTOR) == 0)
+    if ((conform_tt->caps & CAP_BIND_DESCRIPTOR) == 0)
         endpoints(w);
     for (enum iscsi_stop how = STOP_CONN_TERM; how <= STOP_CONN_RECOVER; how++) {
         create(w); /* never bound */

@@ -8,7 +8,7 @@
  * and "passed", "failed" or "does not apply: REASON".  matrix.py makes a table of
  * such lines.  CONFORMANCE_SEED is what all choices are made of.
  *
- * The exit code is that of cmocka; 77 where the net does not exist on this machine.
+ * The exit code is that of cmocka; 77 where this machine has no such loop, or no such transport.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,12 +105,16 @@ list(void)
     return 0;
 }
 
-/* Whether this machine has the row's loop. */
+/* Whether this machine has the row's transport and loop. */
 static bool
 is_here(void)
 {
+    const struct conform_member *m = conform_row->member;
     struct conform_world w = {.row = conform_row, .seed = conform_seed};
 
+    conform_tt = m->tt != NULL ? m->tt : m->find();
+    if (conform_tt == NULL)
+        return false;
     if (conform_row->net->open(&w) < 0)
         return false;
     conform_row->net->close(&w);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/conformance/members.c - the rows of the matrix. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "iscsi/session.h"
 #include "tests/conformance/conformance.h"
 
@@ -34,6 +37,42 @@ sw_tcp_check(struct conform_world *w)
 const struct conform_member conform_sw_tcp = {
     .name = "sw_tcp", .tt = &sw_tcp_transport, .options = "", .check = sw_tcp_check};
 
+void
+conform_register(struct conform_world *w)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    CONFORM_OK(transport_register(&w->ctx->registry, conform_tt, &err), err);
+}
+
+/* ---- a transport in a shared object -----------------------------------------------------------
+ */
+
+static struct transport_registry objects;
+static char object_options[64];
+
+static const struct iscsi_transport *
+object_find(void)
+{
+    const char *path = getenv("CONFORMANCE_OBJECT");
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    if (path == NULL)
+        return NULL;
+    if (transport_load(&objects, path, &err) < 0) {
+        (void)fprintf(stderr, "conformance: %s\n", err.msg);
+        exit(1);
+    }
+    (void)snprintf(object_options, sizeof(object_options), "transport=%s", objects.t[0].name);
+    return &objects.t[0];
+}
+
+const struct conform_member conform_object = {.name = "object",
+                                              .find = object_find,
+                                              .options = object_options,
+                                              .begin = conform_register,
+                                              .check = conform_check_sessions};
+
 const struct conform_row conform_rows[] = {
     {.member = &conform_sw_tcp, .net = &conform_sim},
     {.member = &conform_sw_tcp, .net = &conform_epoll},
@@ -41,5 +80,8 @@ const struct conform_row conform_rows[] = {
     {.member = &conform_fake, .net = &conform_sim},
     {.member = &conform_fake, .net = &conform_epoll},
     {.member = &conform_fake_gathers, .net = &conform_sim},
+    {.member = &conform_object, .net = &conform_sim},
+    {.member = &conform_object, .net = &conform_epoll},
+    {.member = &conform_object, .net = &conform_uring},
 };
 const unsigned conform_nrows = sizeof(conform_rows) / sizeof(conform_rows[0]);

@@ -107,7 +107,7 @@ conform_nexus_new(struct conform_nexus *n, struct conform_world *w)
 
     memset(n, 0, sizeof(*n));
     n->w = w;
-    CONFORM_OK(iscsi_session_setup(w->loop, w->row->member->tt, &cfg, &n->s, &err), err);
+    CONFORM_OK(iscsi_session_setup(w->loop, conform_tt, &cfg, &n->s, &err), err);
     n->host = iscsi_session_host(n->s);
     n->host->ev = &host_events;
     n->host->ev_user = n;
@@ -162,7 +162,7 @@ conform_nexus_disconnect(struct conform_nexus *n)
 static void
 endpoint_begin(struct conform_nexus *n)
 {
-    const struct iscsi_transport *tt = n->w->row->member->tt;
+    const struct iscsi_transport *tt = conform_tt;
     struct lunette_error err = LUNETTE_INIT(err);
     static uint64_t ids;
 
@@ -181,7 +181,7 @@ endpoint_begin(struct conform_nexus *n)
 int64_t
 conform_nexus_connect(struct conform_nexus *n)
 {
-    if (n->w->row->member->tt->caps & CAP_BIND_DESCRIPTOR)
+    if (conform_tt->caps & CAP_BIND_DESCRIPTOR)
         return connected_socket(n->w);
     endpoint_begin(n);
     return (int64_t)n->ep.id;

@@ -9,6 +9,7 @@
 #define KEYS_MAX 8
 
 const struct conform_row *conform_row;
+const struct iscsi_transport *conform_tt;
 uint64_t conform_seed = 1;
 
 /* ---- the medium: it outlives the target ------------------------------------------------------ */

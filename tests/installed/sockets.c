@@ -388,7 +388,8 @@ sockets_stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
     stream_close(sc->ep->stream);
     sc->ep->stream = NULL;
     sc->ep = NULL;
-    sc->out_len = 0;
+    sc->out_len = sc->held_len = 0;
+    sc->blocked = sc->want_xmit = false; /* they were the stream's, and it may be bound again */
     loop_defer_cancel(&sc->start_work);
     iscsi_tcp_conn_reset(&sc->tcp);
     loop_defer(c->loop, &sc->stop_work);
