@@ -208,8 +208,8 @@ over_an_outage(enum outage how, bool longer)
     struct lunette_lun *lun;
     uint64_t from;
 
-    cut_open(longer ? "replacement_timeout=1&ping_interval=100&ping_timeout=200"
-                    : "replacement_timeout=60&ping_interval=100&ping_timeout=200");
+    cut_open(longer ? "replacement_timeout=1&ping_interval=100&ping_timeout=700"
+                    : "replacement_timeout=60&ping_interval=100&ping_timeout=700");
     lun = conform_lun(&u.w);
     CONFORM_OK(lunette_queue_new(lun, DEPTH, &q, &u.err), u.err);
     from = u.w.loop->now_ns;

@@ -113,6 +113,7 @@ conform_nexus_new(struct conform_nexus *n, struct conform_world *w)
     n->host->ev_user = n;
     CONFORM_OK(iscsi_conn_setup(n->s, 1, &n->c, &err), err);
     CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_RECOVERY_TMO, "60", &err), err);
+    CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_PING_INTERVAL_MS, "0", &err), err);
 }
 
 struct waiting {
