@@ -316,17 +316,20 @@ iscsi_send_user(struct task *t, void *data, uint32_t len)
     iscsi_queue_mgmt(t, data, len);
 }
 
-/* A PDU of an exchange that goes on is the iSCSI layer's again: the next one may be sent. */
+/* A PDU of an exchange that goes on is the iSCSI layer's again: the next one may be sent, unless
+ * the connection is about to end, and the task with it. */
 static void
 user_cleaned(struct task *t)
 {
+    const struct conn *c = to_conn(t->pub.conn);
     void *data = t->next_data;
 
     t->started = false;
-    t->next_data = NULL;
-    if (t->next)
-        iscsi_send_user(t, data, t->next_len);
+    if (!t->next || c->suspended || c->failing)
+        return;
     t->next = false;
+    t->next_data = NULL;
+    iscsi_send_user(t, data, t->next_len);
 }
 
 void

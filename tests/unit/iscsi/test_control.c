@@ -99,8 +99,9 @@ text_keeps_its_tag(void **state)
 static void
 exchange_waits_for_the_adapter(void **state)
 {
-    for (int end = 0; end < 3; end++) {
+    for (int end = 0; end < 4; end++) {
         struct world *w = world_new(20 + (uint64_t)end);
+        struct iscsi_conn *c;
         struct be32 tag;
         unsigned sent;
 
@@ -112,11 +113,23 @@ exchange_waits_for_the_adapter(void **state)
         tag = last_tag(ISCSI_OP_TEXT_REQ);
         answer_tag(w, ISCSI_OP_TEXT_RSP, tag, ISCSI_TEXT_CONTINUE, 5);
         sent = fake_adapter.nsent;
+        c = fake_adapter.conn;
         assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, 5), 0);
         assert_int_equal(fake_adapter.nsent, sent);
         assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, 5), -EBUSY);
         if (end == 1) {
             assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), 0);
+        } else if (end == 3) { /* lets go of the task before the connection */
+            fake_adapter.stops = true;
+            fake_adapter.conn->up->conn_failure(c, ISCSI_ERR_CONN_CLOSED, "as the test wants");
+            fake_advance(&w->fl, SEC(3));
+            fake_adapter.stops = false;
+            c->up->conn_stopped(c);
+            fake_advance(&w->fl, SEC(1));
+            assert_int_equal(fake_adapter.nsent, sent);
+            assert_int_equal(w->nerrors, 1);
+            world_free(w);
+            continue;
         } else if (end == 2) { /* another exchange takes its place */
             assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0);
             assert_int_not_equal(get32(last_tag(ISCSI_OP_TEXT_REQ)), get32(tag));
