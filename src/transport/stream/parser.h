@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/stream/parser.h - the parts of the parser, for each other only.
  *
- * rx.c frames bytes, and rx_whole.c takes PDUs that others have framed: each calls rx_pdu.c, which
+ * rx.c frames bytes, and rx_framed.c takes PDUs that others have framed: each calls rx_pdu.c, which
  * calls none of them; rx.c calls rx_fast.c, too.
  */
 #ifndef TRANSPORT_STREAM_PARSER_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/stream/rx_whole.c - PDUs that somebody else has framed: an adapter, another process. */
+/* transport/stream/rx_framed.c - PDUs that somebody else has framed: an adapter, another process.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 /* The data of the Data-In at tcp->bhs are in the command's memory, or are copied there. */
 static void
-whole_data_in(struct iscsi_tcp_conn *tcp, const void *data)
+framed_data_in(struct iscsi_tcp_conn *tcp, const void *data)
 {
     struct iscsi_tcp_task *tt = tcp->task->dd_data;
     const struct sg *in = &tcp->task->sc->in;
@@ -22,7 +23,7 @@ whole_data_in(struct iscsi_tcp_conn *tcp, const void *data)
 
 /* Somebody looks on.  What was placed is shown where it lies; of a task that is gone nobody knows
  * where that is, and zeroes are shown. */
-static void __attribute__((noinline, cold)) whole_tap(struct iscsi_tcp_conn *tcp, const void *data)
+static void __attribute__((noinline, cold)) framed_tap(struct iscsi_tcp_conn *tcp, const void *data)
 {
     static const uint8_t zeroes[256];
     struct iovec iov[16];
@@ -49,7 +50,7 @@ static void __attribute__((noinline, cold)) whole_tap(struct iscsi_tcp_conn *tcp
 
 /* The header at tcp->bhs is checked; false: the connection has failed. */
 static bool
-whole_header(struct iscsi_tcp_conn *tcp, uint32_t data_len, uint32_t flags)
+framed_header(struct iscsi_tcp_conn *tcp, uint32_t data_len, uint32_t flags)
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
@@ -92,17 +93,17 @@ iscsi_tcp_recv_pdu(struct iscsi_tcp_conn *tcp, const struct bhs *hdr, const void
     assert(tcp->state == RX_HEADER);
     memcpy(tcp->hdr, hdr, ISCSI_BHS_LEN);
     tcp->bhs = (const void *)tcp->hdr;
-    if (!whole_header(tcp, data_len, flags))
+    if (!framed_header(tcp, data_len, flags))
         return -ECONNABORTED;
     if (flags & ISCSI_TCP_PLACED)
         data = NULL;
     if (__builtin_expect(tcp->conn->tap != NULL, 0) && data_len > 0)
-        whole_tap(tcp, data);
+        framed_tap(tcp, data);
     if ((flags & ISCSI_TCP_BAD_DATA) && data_len > 0) {
         iscsi_tcp_bad_data_digest(tcp);
     } else {
         if (tcp->task != NULL && data_len > 0)
-            whole_data_in(tcp, data);
+            framed_data_in(tcp, data);
         iscsi_tcp_pdu_end(tcp, data);
     }
     if (tcp->state == RX_DEAD)
