@@ -235,7 +235,7 @@ static void
 survey_tell(const struct survey *s, enum transport_from from, const char *path,
             const struct iscsi_transport *t, int err, struct lunette_error *why)
 {
-    if (t != NULL && ISCSI_HAS(t, usable))
+    if (err == 0 && t != NULL && ISCSI_HAS(t, usable))
         err = t->usable(why);
     s->fn(s->user, &(struct transport_found){from, path, t, err, why});
 }
@@ -293,7 +293,7 @@ survey_installed(const struct survey *s, const char *file)
     if (e == 0 && transport_find(s->r, look.t[0].name) != NULL)
         e = lunette_fail(&why, -EEXIST, LUNETTE_DOM_USAGE, 0,
                          "another transport \"%s\" is there already", name);
-    survey_tell(s, TRANSPORT_INSTALLED, path, e == 0 ? &look.t[0] : NULL, e, &why);
+    survey_tell(s, TRANSPORT_INSTALLED, path, look.count > 0 ? &look.t[0] : NULL, e, &why);
     transport_registry_fini(&look);
 }
 

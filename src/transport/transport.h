@@ -55,7 +55,7 @@ enum transport_from {
 struct transport_found {
     enum transport_from from;
     const char *path;                /* of the shared object, or what names it; NULL: built in */
-    const struct iscsi_transport *t; /* NULL: there is none, and why says why */
+    const struct iscsi_transport *t; /* NULL: none could be got, and why says why */
     int err;                         /* 0: it can be used here and now; or -errno with why */
     const struct lunette_error *why;
 };

@@ -45,10 +45,10 @@ offers() {
 }
 
 for COMP_WORDBREAKS in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
-    offers 'lunette ' 'demo discover ls info read write copy bench ping scsi attach top help'
+    offers 'lunette ' 'demo discover ls info read write copy bench ping scsi attach top transports help'
     offers 'lunette co' 'copy'
     offers 'lunette -' '--help -h --version -V'
-    offers 'lunette help ' 'demo discover ls info read write copy bench ping scsi attach top'
+    offers 'lunette help ' 'demo discover ls info read write copy bench ping scsi attach top transports'
     offers 'lunette help be' 'bench'
     offers 'lunette help --' ''
     offers 'lunette nonsense --' ''

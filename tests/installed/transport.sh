@@ -113,7 +113,7 @@ chmod g-w sockets.so
 mkdir -p "$lib/lunette/transports" && cp sockets.so "$lib/lunette/transports/" || exit 1
 export LUNETTE_TRANSPORT_DIR=$lib/lunette/transports
 LUNETTE_TRANSPORTS=sockets L ls "$U?transport=sockets" > out || fail "by name"
-L transports > out || fail "lunette transports"
+LUNETTE_TRANSPORTS=sockets L transports > out || fail "lunette transports"
 grep -q "^sockets  *$lib/lunette/transports/sockets.so" out || { cat out; fail "it is not listed"; }
 unset LUNETTE_TRANSPORTS
 L ls "$U/0?transport=sockets" > out && fail "a transport that is not there was taken"

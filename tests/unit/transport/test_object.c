@@ -275,6 +275,23 @@ survey(void **state)
     assert_int_equal(r.count, 2);
 }
 
+/* Of two with one name the one that is named is used; the other is shown with the reason. */
+static void
+survey_of_a_name_that_is_taken(void **state)
+{
+    struct seen s = {0};
+    const char *elsewhere = at("elsewhere");
+
+    (void)state;
+    assert_int_equal(mkdir(elsewhere, 0700), 0);
+    copy_to(plain, at("elsewhere/plain.so"));
+    assert_int_equal(setenv("LUNETTE_TRANSPORTS", at("elsewhere/plain.so"), 1), 0);
+    transport_survey(&r, note_found, &s);
+    assert_int_equal(s.n, 2);
+    saw(&s, 0, TRANSPORT_NAMED, "/elsewhere/plain.so", "plain", 0, "");
+    saw(&s, 1, TRANSPORT_INSTALLED, "/plain.so", "plain", -EEXIST, "is there already");
+}
+
 /* What lies there is shown, also why it cannot be used, and stays out of the registry. */
 static void
 survey_of_the_folder(void **state)
@@ -309,6 +326,7 @@ main(int argc, char **argv)
         T(files_of_others),
         T(objects_that_are_none),
         T(survey),
+        T(survey_of_a_name_that_is_taken),
         T(survey_of_the_folder),
     };
 
