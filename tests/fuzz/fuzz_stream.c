@@ -7,12 +7,15 @@
  * A read of 8 KiB, a write of 8 KiB and a ping are outstanding.  The stream is
  * parsed whole and cut: both must give the same up-calls and the same memory;
  * nothing is written outside of the read's buffer; nothing follows a failure.
+ * It is also framed by somebody else and handed over PDU by PDU, the last one perhaps with other
+ * data than its header says: where all of it is PDUs without digests, that must give the same, too.
  */
 #include "base/crc32c.h"
 #include "fuzz.h"
 #include "loop/loop.h"
 #include "transport/stream/iscsi_tcp.h"
 #include "wire/be.h"
+#include "wire/pdu.h"
 
 #define SIZE      8192u
 #define GUARD     64u
@@ -137,8 +140,12 @@ static const struct iscsi_upcalls upcalls = {
     .requeue_task = up_requeue_task,
 };
 
+/* Of bytes, and of an adapter that frames. */
+static const struct iscsi_transport bytes = {.caps = 0},
+                                    framing = {.caps = CAP_DIGEST_OFFLOAD | CAP_PADDING_OFFLOAD};
+
 static void
-run_init(struct run *r, unsigned options)
+run_init(struct run *r, unsigned options, const struct iscsi_transport *tt)
 {
     static const uint32_t itts[] = {ITT_READ, ITT_WRITE, ITT_PING};
 
@@ -162,6 +169,7 @@ run_init(struct run *r, unsigned options)
     r->session.params.max_burst = SIZE;
     r->conn = (struct iscsi_conn){
         .session = &r->session,
+        .tt = tt,
         .up = &upcalls,
         .flight = &r->flight,
         .loop = &r->loop,
@@ -231,15 +239,40 @@ feed(struct run *r, const uint8_t *p, size_t len, unsigned step, bool placing)
     }
 }
 
+/* Hands over what stands at p as PDUs; at most one of them is not as its header says.  True: all of
+ * them are. */
+static bool
+feed_framed(struct run *r, const uint8_t *p, size_t len)
+{
+    while (len >= ISCSI_BHS_LEN) {
+        uint8_t *hdr = fuzz_copy(p, ISCSI_BHS_LEN), *data;
+        uint32_t want = pdu_dseg_len((const struct bhs *)(const void *)hdr), n;
+        bool there = len - ISCSI_BHS_LEN >= (size_t)want + pdu_pad(want);
+
+        n = there ? want : (uint32_t)(len - ISCSI_BHS_LEN);
+        data = fuzz_copy(p + ISCSI_BHS_LEN, n);
+        (void)iscsi_tcp_recv_pdu(&r->tcp, (const void *)hdr, data, n,
+                                 there ? 0 : hdr[2] & (ISCSI_TCP_BAD_HEADER | ISCSI_TCP_BAD_DATA));
+        free(hdr);
+        free(data);
+        if (!there)
+            return false;
+        p += ISCSI_BHS_LEN + want + pdu_pad(want);
+        len -= ISCSI_BHS_LEN + want + pdu_pad(want);
+    }
+    return len == 0;
+}
+
 void
 fuzz_one(const uint8_t *data, size_t len)
 {
-    struct run whole, cut;
+    struct run whole, cut, framed;
 
     if (len == 0)
         return;
-    run_init(&whole, data[0]);
-    run_init(&cut, data[0]);
+    run_init(&whole, data[0], &bytes);
+    run_init(&cut, data[0], &bytes);
+    run_init(&framed, data[0] & ~3u, &framing);
     feed(&whole, data + 1, len - 1, 0, false);
     feed(&cut, data + 1, len - 1, 1 + (data[0] >> 3) * 7u, data[0] & 4);
     CHECK(whole.failed == cut.failed && whole.calls == cut.calls);
@@ -247,6 +280,12 @@ fuzz_one(const uint8_t *data, size_t len)
      */
     CHECK(whole.failed || memcmp(whole.memory, cut.memory, SIZE + 2 * GUARD) == 0);
     CHECK(whole.failed || whole.table[ITT_READ].in_done == cut.table[ITT_READ].in_done);
+    if (feed_framed(&framed, data + 1, len - 1) && (data[0] & 3) == 0) {
+        CHECK(framed.failed == whole.failed && framed.calls == whole.calls);
+        CHECK(framed.failed || memcmp(framed.memory, whole.memory, SIZE + 2 * GUARD) == 0);
+        CHECK(framed.failed || framed.table[ITT_READ].in_done == whole.table[ITT_READ].in_done);
+    }
     run_end(&whole);
     run_end(&cut);
+    run_end(&framed);
 }
