@@ -13,7 +13,8 @@
 
 #include "transport/transport.h"
 
-#define SUFFIX ".so"
+#define SUFFIX    ".so"
+#define LINKS_MAX 40 /* in a path, as Linux has it */
 
 /* ---- which files ---------------------------------------------------------------------------- */
 
@@ -41,41 +42,83 @@ one_is_ours(const char *path, struct lunette_error *err)
     return 0;
 }
 
-/* The same of an absolute path and all that leads to it. */
-static int
-all_is_ours(const char *path, struct lunette_error *err)
-{
-    char part[PATH_MAX];
-    size_t n = strlen(path);
-    int r = one_is_ours("/", err);
+/* A walk along a path: `at` has no link in it, `rest` is yet to be walked. */
+struct way {
+    char at[PATH_MAX], rest[2 * PATH_MAX];
+    unsigned links;
+};
 
-    if (n >= sizeof(part))
-        return lunette_fail(err, -ENAMETOOLONG, LUNETTE_DOM_USAGE, 0, "the path is too long");
-    memcpy(part, path, n + 1);
-    for (size_t i = 1; i <= n && r == 0; i++) {
-        if (part[i] != '/' && part[i] != '\0')
-            continue;
-        part[i] = '\0';
-        r = one_is_ours(part, err);
-        part[i] = i < n ? '/' : '\0';
-    }
-    return r;
+static int
+way_too_long(struct lunette_error *err)
+{
+    return lunette_fail(err, -ENAMETOOLONG, LUNETTE_DOM_USAGE, 0, "the path is too long");
 }
 
-/* Both the path as it is given, with the links in it, and where it leads to. */
 static int
-path_is_ours(const char *path, const char *real, struct lunette_error *err)
+way_begin(struct way *w, const char *path, struct lunette_error *err)
 {
-    char cwd[PATH_MAX], given[2 * PATH_MAX];
-    int r = all_is_ours(real, err);
+    char cwd[PATH_MAX] = "";
 
-    if (r < 0 || path[0] == '/')
-        return r < 0 ? r : all_is_ours(path, err);
-    if (getcwd(cwd, sizeof(cwd)) == NULL)
+    w->at[0] = '\0';
+    w->links = 0;
+    if (path[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
         return lunette_fail(err, -ELIBACC, LUNETTE_DOM_OS, (uint32_t)errno,
                             "the working directory: %s", errno_text(errno));
-    (void)snprintf(given, sizeof(given), "%s/%s", cwd, path);
-    return all_is_ours(given, err);
+    if (snprintf(w->rest, sizeof(w->rest), "%s/%s", cwd, path) >= (int)sizeof(w->rest))
+        return way_too_long(err);
+    return one_is_ours("/", err);
+}
+
+/* Goes to `name` below the folder at w->at.  Where that is a link the walk goes on with what the
+ * link says. */
+static int
+way_enter(struct way *w, const char *name, struct lunette_error *err)
+{
+    size_t n = strlen(w->at), left = strlen(w->rest);
+    char to[PATH_MAX];
+    ssize_t len;
+    int r;
+
+    if (snprintf(w->at + n, sizeof(w->at) - n, "/%s", name) >= (int)(sizeof(w->at) - n))
+        return way_too_long(err);
+    r = one_is_ours(w->at, err);
+    if (r < 0)
+        return r;
+    len = readlink(w->at, to, sizeof(to));
+    if (len < 0) /* it is none */
+        return 0;
+    if (len == 0 || (size_t)len + 1 + left + 1 > sizeof(w->rest) || ++w->links > LINKS_MAX)
+        return way_too_long(err);
+    memmove(w->rest + len + 1, w->rest, left + 1);
+    memcpy(w->rest, to, (size_t)len);
+    w->rest[len] = '/';
+    w->at[to[0] == '/' ? 0 : n] = '\0';
+    return 0;
+}
+
+/* Whether nobody else could lead the path elsewhere: each folder, each link in it, and all that
+ * leads to where the link points. */
+static int
+way_is_ours(const char *path, struct lunette_error *err)
+{
+    struct way w;
+    int r = way_begin(&w, path, err);
+
+    while (r == 0 && w.rest[0] != '\0') {
+        char name[NAME_MAX + 1];
+        size_t n = strcspn(w.rest, "/"), skip = n + (w.rest[n] == '/');
+
+        if (n >= sizeof(name))
+            return way_too_long(err);
+        memcpy(name, w.rest, n);
+        name[n] = '\0';
+        memmove(w.rest, w.rest + skip, strlen(w.rest + skip) + 1);
+        if (strcmp(name, "..") == 0)
+            w.at[w.at[0] != '\0' ? strrchr(w.at, '/') - w.at : 0] = '\0';
+        else if (n > 0 && strcmp(name, ".") != 0)
+            r = way_enter(&w, name, err);
+    }
+    return r;
 }
 
 static bool
@@ -134,7 +177,7 @@ load_real(struct transport_registry *r, const char *path, char *real, const char
     if (stat(real, &st) == 0 && !S_ISREG(st.st_mode)) /* to open a FIFO would wait for a writer */
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "transport %s: it is no file",
                             path);
-    e = path_is_ours(path, real, err);
+    e = way_is_ours(path, err);
     if (e < 0)
         return lunette_fail_prefix(err, e, "transport %s is not loaded", path);
     object = dlopen(real, RTLD_NOW | RTLD_LOCAL);

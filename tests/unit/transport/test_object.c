@@ -158,6 +158,15 @@ ways_that_others_may_change(void **state)
     load_refused(at("open/../plain.so"), -EPERM, "/open (mode 0777)");
     assert_int_equal(symlink("open/in", at("way")), 0);
     load_refused(at("way/plain.so"), -EPERM, "/open (mode 0777)");
+    assert_int_equal(symlink("open/link.so", at("chain.so")), 0); /* ends at plain.so itself */
+    load_refused(at("chain.so"), -EPERM, "/open (mode 0777)");
+    load_refused("chain", -EPERM, "/open (mode 0777)");
+    assert_int_equal(symlink(at("open/link.so"), at("chained.so")), 0);
+    load_refused(at("chained.so"), -EPERM, "/open (mode 0777)");
+    assert_int_equal(chmod(at("open"), 0700), 0);
+    loaded(at("chain.so"));
+    loaded(at("chained.so"));
+    loaded(at("open/../open/./in//plain.so"));
 }
 
 static void
