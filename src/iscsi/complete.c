@@ -354,7 +354,7 @@ iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
         if (filled)
             iscsi_fill_gap(c->session); /* the next one */
         if (c->unacked_itt != ISCSI_TAG_RSVD)
-            (void)iscsi_look_unacked(c);
+            iscsi_ask_unacked(c);
         return c->suspended ? -EPROTO : 0;
     }
     if (t != NULL && t->kind == TASK_USER && pdu_opcode(&t->ctl.h) == ISCSI_OP_NOP_OUT)

@@ -286,6 +286,8 @@ void iscsi_ping_init(struct session *s);
  * 7143 7.3: the initiator plugs the gap). */
 void iscsi_fill_gap(struct session *s);
 void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
+/* iscsi_look_unacked, and sends the ping that it wants, if none is out. */
+void iscsi_ask_unacked(struct conn *c);
 void iscsi_transport_timer(struct loop_timer *timer);
 
 /* ---- snack.c: SNACKs, and responses that are missing, from ErrorRecoveryLevel 1 on ---- */

@@ -45,6 +45,15 @@ bytes_have_moved(struct conn *c)
            (was.unacked > 0 && c->moved.acked != was.acked);
 }
 
+void
+iscsi_ask_unacked(struct conn *c)
+{
+    if (!iscsi_look_unacked(c) || c->ping != NULL)
+        return;
+    iscsi_send_nopout(c, NULL);
+    c->ping_ns = c->pub.loop->now_ns;
+}
+
 /* One coarse timer per connection (RFC 7143 7.14): silence for an interval brings a ping, silence
  * for a timeout after it ends the connection.  Traffic of any kind shows that the target lives. The
  * time for the answer counts from the ping and not from the last traffic, since the program may not
@@ -75,10 +84,7 @@ iscsi_transport_timer(struct loop_timer *timer)
         iscsi_conn_failure(&c->pub, ISCSI_ERR_NOP_TIMEDOUT, why);
         return;
     }
-    if (iscsi_look_unacked(c) && c->ping == NULL) {
-        iscsi_send_nopout(c, NULL);
-        c->ping_ns = now;
-    }
+    iscsi_ask_unacked(c);
     if (idle >= interval) {
         if (c->ping == NULL) {
             iscsi_send_nopout(c, NULL);

@@ -10,8 +10,8 @@
 #include "iscsi/internal.h"
 
 #define RESENT_MAX 8
-#define UNACKED_MS 1000 /* until a ping asks; its answer tells whether the target has the command  \
-                         */
+/* Until a ping asks; its answer tells whether the target has the command. */
+#define UNACKED_MS 1000
 
 /* The command whose number is the next that the target expects, if it is the connection's own and
  * nothing was heard of it for long. */

@@ -758,6 +758,46 @@ unacknowledged_command(void **state)
     }
 }
 
+static unsigned
+sent_of(uint8_t opcode)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < fake_adapter.nsent; i++)
+        n += pdu_opcode(&fake_adapter.sent[i].h.h) == opcode;
+    return n;
+}
+
+/* The answer to a ping acknowledges the command that it asked about, and not the next one, of which
+ * it may know nothing: that one goes again only when a ping of its own has been answered. */
+static void
+each_command_is_asked_about(void **state)
+{
+    struct world *w = up_at("1");
+    struct cmd c[2];
+    uint32_t sn;
+
+    (void)state;
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "2000"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_TIMEOUT_MS, "20000"), 0);
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    sn = get32(fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd.cmd_sn);
+    fake_adapter.exp_cmdsn = sn - 1;
+    fake_advance(&w->fl, SEC(3));
+    assert_int_equal(sent_of(ISCSI_OP_NOP_OUT), 1);
+    fake_adapter.exp_cmdsn = sn;
+    answer_ping(w);
+    fake_advance(&w->fl, SEC(5));
+    assert_int_equal(sent_of(ISCSI_OP_SCSI_CMD), 2);
+    assert_int_equal(sent_of(ISCSI_OP_NOP_OUT), 2);
+    answer_ping(w);
+    assert_int_equal(sent_of(ISCSI_OP_SCSI_CMD), 3);
+    assert_int_equal(get32(fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd.cmd_sn), sn);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
 static int
 r2t(struct be32 itt, uint32_t sn, uint32_t offset, uint32_t len)
 {
@@ -928,6 +968,7 @@ main(void)
         cmocka_unit_test(r2t_before_the_command_goes_again),
         cmocka_unit_test(r2t_with_a_large_number),
         cmocka_unit_test(unacknowledged_command),
+        cmocka_unit_test(each_command_is_asked_about),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
