@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* login/reopen_task.c - what all parts of a reopen need. */
 #include "login/reopen_task.h"
+#include "login/task.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "login/task.h"
 
 void
 reopen_retry_later(struct iscsi_reopen *r)
@@ -73,4 +76,25 @@ reopen_get_config(const struct iscsi_reopen *r, struct login_config *ret)
     ret->ping_interval_ms = r->limits.ping_interval_ms;
     ret->ping_timeout_ms = r->limits.ping_timeout_ms;
     ret->replacement_timeout_s = r->limits.replacement_timeout_s;
+}
+
+/* Without memory for it the target has to send us on again. */
+void
+reopen_move(struct iscsi_reopen *r, const struct portal *to)
+{
+    if (r->moved_to == NULL)
+        r->moved_to = malloc(sizeof(*r->moved_to));
+    if (r->moved_to != NULL)
+        *r->moved_to = *to;
+}
+
+void
+reopen_moved(struct iscsi_reopen *r, const struct portal *from, const struct portal *to)
+{
+    struct login_config cfg;
+
+    reopen_get_config(r, &cfg);
+    if (portal_same(&cfg.portal, from))
+        reopen_move(r, to);
+    login_config_wipe(&cfg);
 }

@@ -173,6 +173,11 @@ void reopen_unwatch(struct iscsi_reopen *r);
 void reopen_end_if_over(struct iscsi_reopen *r);
 /* Waits for due_ns, and in any case for Time2Wait. */
 void reopen_wait(struct iscsi_reopen *r);
+/* The session is known by the portal `to` from now on. */
+void reopen_move(struct iscsi_reopen *r, const struct portal *to);
+/* The target has moved for good from a portal, which may be the one that the session is known by:
+ * then that is `to` from now on. */
+void reopen_moved(struct iscsi_reopen *r, const struct portal *from, const struct portal *to);
 
 /* ---- members.c stands here: login/members.h ---------------------------------------------------
  */
@@ -198,9 +203,6 @@ void reopen_not_dropped(struct iscsi_reopen *r);
 /* ---- reopen_try.c --------------------------------------------------------------------------- */
 
 void reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res);
-/* The target has moved for good from a portal, which may be the one that the session is known by:
- * then that is `to` from now on. */
-void reopen_moved(struct iscsi_reopen *r, const struct portal *from, const struct portal *to);
 /* Tells the data plane of the limits that are not those of the last login, or of all. */
 void reopen_tell_limits(struct iscsi_reopen *r, bool all);
 /* A login to the session that has lost its last connection will not do, and it is recovered.  May

@@ -16,27 +16,6 @@
 #define LOGIN_NO_SESSION  0x020a
 #define REOPEN_REFUSED_MS 1000 /* refusals count once in so long */
 
-/* Without memory for it the target has to send us on again. */
-static void
-reopen_move(struct iscsi_reopen *r, const struct portal *to)
-{
-    if (r->moved_to == NULL)
-        r->moved_to = malloc(sizeof(*r->moved_to));
-    if (r->moved_to != NULL)
-        *r->moved_to = *to;
-}
-
-void
-reopen_moved(struct iscsi_reopen *r, const struct portal *from, const struct portal *to)
-{
-    struct login_config cfg;
-
-    reopen_get_config(r, &cfg);
-    if (portal_same(&cfg.portal, from))
-        reopen_move(r, to);
-    login_config_wipe(&cfg);
-}
-
 void
 reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
 {

@@ -505,8 +505,8 @@ all_asked_to_leave(void **state)
         tale_pass(&t, SEC);
         began = t.w->l.now_ns;
         for (uint16_t cid = 0; cid < 4; cid++)
-            fake_async(t.w, conn(&t, (uint16_t)((cid + seed) % 4)), ISCSI_ASYNC_LOGOUT_REQUEST, 0, 0,
-                       10);
+            fake_async(t.w, conn(&t, (uint16_t)((cid + seed) % 4)), ISCSI_ASYNC_LOGOUT_REQUEST, 0,
+                       0, 10);
         while (t.w->logouts < 4)
             assert_true(world_step(t.w));
         assert_true(t.w->l.now_ns < began + SEC);
