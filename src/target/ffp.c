@@ -210,8 +210,10 @@ run_held(struct tgt_cmd *c)
         if (!c->unsolicited)
             c->h.cmd.flags |= ISCSI_FLAG_FINAL; /* all of its unsolicited data is there */
         tgt_exec_run(c, early, c->rx_off);
-        /* Its turn may have come on another connection, in the middle of a Data-Out on its own. */
-        if (conn->rx_cmd == c && !c->s.failed && early != NULL && !conn->check_first)
+        /* Its turn may have come on another connection, in the middle of a Data-Out on its own,
+         * which was kept unless another one before it was lost. */
+        if (conn->rx_cmd == c && !c->s.failed && early != NULL && !conn->check_first &&
+            !c->data_lost)
             tgt_exec_take(c, conn->rx_base, early + conn->rx_base, conn->data_off);
     }
     lu_buf_free(early);
@@ -263,6 +265,8 @@ ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
             room = 0; /* allocated when data comes */
     }
     if (cmd == NULL || (room > 0 && (cmd->early = lu_buf_alloc(room)) == NULL)) {
+        if (cmd != NULL)
+            tgt_cmd_free(cmd); /* else it is a task that its connection leaves behind */
         tgt_conn_kill(c, "out of memory");
         return;
     }
