@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* transport_thread.c - a transport whose adapter is a thread of this process.
  *
- *     cc -shared -fPIC transport_thread.c -o thread.so $(pkg-config --cflags --libs
- * lunette-transport) LUNETTE_TRANSPORTS=$PWD/thread.so lunette ls
- * 'iscsi://192.0.2.1/?transport=thread'
+ *     cc -shared -fPIC -pthread transport_thread.c -o thread.so $FLAGS
+ *     LUNETTE_TRANSPORTS=$PWD/thread.so lunette ls 'iscsi://192.0.2.1/?transport=thread'
+ *
+ * where FLAGS is what pkg-config --cflags --libs lunette-transport prints.
  *
  * The thread does what an adapter of the kind "TCP offload" does: it has the socket, makes and
  * checks digests and padding, and takes and hands over whole PDUs.  The library does the rest:
