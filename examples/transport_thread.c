@@ -259,16 +259,18 @@ static int
 begin_data(struct adapter *a, bool hdr_digest, bool data_digest)
 {
     const struct bhs *h = (const struct bhs *)(const void *)a->hdr;
+    bool bad = hdr_digest && !pdu_header_digest_ok(a->hdr, ISCSI_BHS_LEN, a->hdr + ISCSI_BHS_LEN);
     uint32_t len = pdu_dseg_len(h);
 
-    /* More than was declared: the library sees the header, and ends the connection. */
-    if (len > DATA_MAX)
+    /* More than was declared, or who knows how much: the library sees the header, and ends the
+     * connection. */
+    if (bad || len > DATA_MAX)
         len = 0;
     a->coming = pdu_new(ISCSI_BHS_LEN, len, hdr_digest, data_digest);
     if (a->coming == NULL)
         return -ENOMEM;
     memcpy(a->coming->bytes, a->hdr, a->have);
-    if (hdr_digest && !pdu_header_digest_ok(a->hdr, ISCSI_BHS_LEN, a->hdr + ISCSI_BHS_LEN))
+    if (bad)
         a->coming->flags |= ISCSI_TCP_BAD_HEADER;
     return 0;
 }

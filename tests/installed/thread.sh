@@ -12,10 +12,10 @@ defs=-Wl,-z,defs
 unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME LUNETTE_TRANSPORTS
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-thread.XXXXXX")
 cd "$tmp" || exit 1
-target=
+target='' relays=''
 leave() {
     [[ ! -d i ]] || timeout 20 "$LUNETTE_BIN/iscsiadm" --root "$tmp/i" -k 0 -u > /dev/null 2>&1
-    [[ -z $target ]] || kill $target 2> /dev/null
+    [[ -z $target$relays ]] || kill $target $relays 2> /dev/null
     wait
     rm -rf "$tmp"
 }
@@ -79,7 +79,7 @@ L read "iscsi://127.0.0.1:1/iqn.2026-11.example:disk?transport=thread&login_retr
 grep -q 'refused' err || fail "the message does not say that nobody listens"
 
 # The target goes away and comes back, with reads under way: they go on.
-timeout 60 "$LUNETTE_BIN/lunette" bench "$U/0?transport=thread&$digests" --rw randread --time 3 --json > bench.out 2> err &
+timeout 60 "$LUNETTE_BIN/lunette" bench "$U/0?transport=thread&$digests" --rw randread --time 8 --json > bench.out 2> err &
 bench=$!
 sleep 1
 kill -KILL $target
@@ -87,6 +87,23 @@ wait $target 2> /dev/null
 serve "${portal##*:}"
 wait $bench || fail "reads do not go on after the target has come back"
 grep -q 'connection' err || fail "nothing is told of the lost connection"
+
+# A header whose digest is wrong ends the connection at once, as nobody knows how much follows it: here it
+# says that it has 65,000 bytes, which never come.
+relay() { "$build/tests/recovery/relay" --tell relay.control "$@"; }
+"$build/tests/recovery/relay" --listen 127.0.0.1:0 --target "$portal" --control relay.control > relay.out 2>&1 &
+relays=$!
+until grep -q '^listening on ' relay.out; do kill -0 $relays || fail "the relay does not start"; sleep 0.05; done
+V=iscsi://$(sed -n 's/^listening on //p' relay.out)/iqn.2026-11.example:disk/0?transport=thread
+timeout 60 "$LUNETTE_BIN/lunette" ping "$V&header_digest=crc32c&ping_interval=40000&ping_timeout=40000" --count 3 --interval 2 \
+    > ping.out 2> err &
+ping=$!
+until grep -q seq ping.out; do kill -0 $ping || fail "no ping comes back"; sleep 0.05; done
+relay corrupt at=6 to-initiator > out || fail "nothing is spoilt"
+SECONDS=0
+wait $ping
+[[ $SECONDS -lt 20 ]] || fail "a wrong header digest was found after $SECONDS s"
+grep -q 'header digest' err || fail "the message does not say that a header digest is wrong"
 
 # ---- the daemons ---------------------------------------------------------------------------------
 
