@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* login/reopen_task.c - what all parts of a reopen need. */
 #include "login/reopen_task.h"
-#include "login/task.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -103,19 +103,6 @@ commands_are_over(void)
     }
 }
 
-/* The medium has what was there, or what was to be written, and nothing else. */
-static void
-medium_is_sound(void)
-{
-    static uint8_t want[LEN];
-
-    for (uint32_t i = 0; i < CMDS; i++) {
-        conform_fill(want, LEN, (uint64_t)i * LEN, 0);
-        for (uint32_t k = 0; k < LEN; k++)
-            assert_true(o.w.disk[i * LEN + k] == 0 || o.w.disk[i * LEN + k] == want[k]);
-    }
-}
-
 /* It may be bound again, and works as before. */
 static void
 once_more(void)
@@ -167,7 +154,7 @@ run_order(enum point point, unsigned code, bool spaced)
     conform_nexus_end(&o.n);
     conform_wait_ms(&o.w, 1);
     if (point >= BUSY)
-        medium_is_sound();
+        conform_medium_is_sound(&o.w, (size_t)CMDS * LEN);
 }
 
 void

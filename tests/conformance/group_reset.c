@@ -78,18 +78,6 @@ send_all(uint64_t turns)
         conform_turn(&r.w);
 }
 
-static void
-medium_is_sound(void)
-{
-    static uint8_t want[LEN];
-
-    for (uint32_t i = 0; i < CMDS; i++) {
-        conform_fill(want, LEN, (uint64_t)i * LEN, 0);
-        for (uint32_t k = 0; k < LEN; k++)
-            assert_true(r.w.disk[i * LEN + k] == 0 || r.w.disk[i * LEN + k] == want[k]);
-    }
-}
-
 /* Another login, where the connection went with the reset, and a command that goes well. */
 static void
 works_as_before(void)
@@ -162,7 +150,7 @@ reset_under_io(enum which which, bool answers, uint64_t turns)
     CONFORM_UNTIL(&r.w, back() == CMDS);
     conform_wait_ms(&r.w, 10);
     works_as_before();
-    medium_is_sound();
+    conform_medium_is_sound(&r.w, (size_t)CMDS * LEN);
     conform_nexus_end(&r.n);
     conform_close(&r.w);
 }

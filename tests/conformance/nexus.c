@@ -354,3 +354,15 @@ conform_cmd_run(struct conform_nexus *n, struct conform_cmd *c)
     assert_true(c->sc.not_good == 0);
     assert_true(c->sc.not_moved == 0);
 }
+
+void
+conform_medium_is_sound(const struct conform_world *w, size_t len)
+{
+    uint8_t *want = malloc(len);
+
+    assert_non_null(want);
+    conform_fill(want, len, 0, 0);
+    for (size_t i = 0; i < len; i++)
+        assert_true(w->disk[i] == 0 || w->disk[i] == want[i]);
+    free(want);
+}

@@ -54,6 +54,10 @@ void conform_cmd_send(struct conform_nexus *n, struct conform_cmd *c);
 /* Sends it, and it must go well. */
 void conform_cmd_run(struct conform_nexus *n, struct conform_cmd *c);
 
+/* The first len bytes of the medium, which were zeroes, are those or what conform_fill makes of
+ * them with salt 0, whatever commands have written of that. */
+void conform_medium_is_sound(const struct conform_world *w, size_t len);
+
 /* ---- group_table.c: the operations themselves, for the groups "order" and "params" ------------
  */
 
