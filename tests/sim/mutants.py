@@ -91,7 +91,7 @@ MUTANTS = {
 """)]),
     "reassign-before-the-old-connection-is-over": ("src/iscsi/clear.c", [(
         "    c->clear = CLEAR_DUE;\n    c->clear_ns = ",
-        "    iscsi_conn_cleared(s, c->pub.cid, false);\n    c->clear = CLEAR_DUE;\n    c->clear_ns = ")]),
+        "    iscsi_conn_cleared(s, c, c->pub.cid, false);\n    c->clear = CLEAR_DUE;\n    c->clear_ns = ")]),
     "acknowledge-before-the-data-are-good": ("src/iscsi/repair.c", [(
         "        (void)iscsi_status_lost(c, sn, false);\n",
         """        c->pub.exp_statsn == sn ? (void)c->pub.exp_statsn++ : (void)iscsi_status_lost(c, sn, false);
