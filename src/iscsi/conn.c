@@ -148,7 +148,8 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "connection %u was lost, and the target is still being asked about it",
                             pub->cid);
-    if (!leading && (c == s->leadconn || s->leadconn == NULL) && s->state != ISCSI_STATE_LOGGED_IN)
+    /* The target may know of the session yet, and what was sent to it may yet arrive. */
+    if (!leading && s->state != ISCSI_STATE_LOGGED_IN)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_USAGE, 0,
                             "the session has been lost meanwhile");
     if (leading && !lead_may_change(s, c))

@@ -65,7 +65,7 @@ struct iscsi_conn *iscsi_conn_find(struct iscsi_session *s, uint16_t cid);
 /* Ties the connection to a descriptor or an endpoint; from here on it carries PDUs.  One that has
  * been stopped may be bound again.  leading: a new nexus of the session begins
  * (docs/design/nexus.md), as it does where the session has no leading connection.  -EBUSY: it is
- * bound, or another one leads. */
+ * bound, or another one leads.  -ENOTCONN: it does not lead, and the session is not logged in. */
 int iscsi_conn_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                     struct lunette_error *err);
 

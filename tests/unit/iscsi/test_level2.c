@@ -895,6 +895,53 @@ carrier_logs_in_again(void **state)
     }
 }
 
+/* The session is lost for good while its last connection is down, which has carried a Logout about
+ * another one.  That Logout may arrive yet, and the target may still know of the session: no other
+ * connection logs in to what was lost, not before the session is up again. */
+static void
+nobody_joins_what_is_lost(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct world *w = level2_world(22, 2, "0");
+        struct cmd c[2];
+
+        for (int i = 0; i < 2; i++)
+            one_command(w, &c[i], true);
+        cut(w, 2);
+        assert_int_equal(fake_last(ISCSI_OP_LOGOUT_REQ)->cid, 1);
+        cut(w, 1);
+        assert_int_equal(w->blocked, 0);
+        if (!late)
+            iscsi_session_failure(session_of(w), ISCSI_ERR_LOCAL, "session reset");
+        fake_advance(&w->fl, late ? SEC(21) : MS(1));
+        assert_int_equal(w->blocked, 1);
+        w->cid = 2;
+        w->follows = true;
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -ENOTCONN);
+        iscsi_session_check(dataplane_session(w->dp, w->sid));
+        w->cid = 1;
+        w->follows = false;
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+        end[1].conn = fake_adapter.conn;
+        end[1].stat_sn = 1000;
+        w->cid = 2;
+        w->follows = true;
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -ENOTCONN); /* it logs in yet */
+        w->cid = 1;
+        assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+        add(w, 2);
+        assert_int_equal(w->blocked, 1);
+        assert_int_equal(w->gone, 0);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(c[i].done, 1);
+        world_free(w);
+    }
+}
+
 /* An abort waits for its command, and goes where it is. */
 static void
 abort_follows_a_reassigned_command(void **state)
@@ -1147,6 +1194,7 @@ main(int argc, char **argv)
         cmocka_unit_test(given_up_as_it_leads),
         cmocka_unit_test(destroyed_while_it_logs_in),
         cmocka_unit_test(carrier_logs_in_again),
+        cmocka_unit_test(nobody_joins_what_is_lost),
         cmocka_unit_test(abort_follows_a_reassigned_command),
         cmocka_unit_test(reset_waits_for_what_goes_again),
         cmocka_unit_test(no_reassignment_is_answered),
