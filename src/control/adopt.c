@@ -293,7 +293,7 @@ adopt_on_conn(void *user, const struct iscsi_reply *rep)
 {
     struct control_adoption *a = user;
     struct adopt_found *f = &a->found;
-    bool up = rep->err == 0 && rep->r.conn.state == IPC_CONN_STARTED;
+    bool up = rep->err == 0 && ipc_conn_is_up(rep->r.conn.state);
 
     if (rep->err == -ENOMEM) {
         adopt_retry(a);
@@ -309,7 +309,8 @@ adopt_on_conn(void *user, const struct iscsi_reply *rep)
         return;
     }
     f->session.no_conn = rep->err < 0;
-    f->session.conn_down = rep->err < 0 || rep->r.conn.state != IPC_CONN_STARTED;
+    f->session.conn_down = !up;
+    f->session.asked_to_leave = up && rep->r.conn.state == IPC_CONN_LEAVING;
     if (rep->err == 0) {
         f->session.ep = rep->r.conn.ep;
         adopt_values(f, rep->data, rep->r.conn.values_len);

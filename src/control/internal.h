@@ -187,7 +187,8 @@ struct node_session {
     uint64_t lost_ns; /* loop clock when it lost its connection, before it was found; 0: it ran */
     bool no_conn;     /* it has no connection at all */
     bool conn_down;   /* as it was found */
-    bool failing;     /* its commands fail until it is back */
+    bool asked_to_leave; /* the same: the target wants that connection to be logged out */
+    bool failing;        /* its commands fail until it is back */
 };
 
 struct control_node {

@@ -184,7 +184,7 @@ keep_on_conn(void *user, const struct iscsi_reply *rep)
     struct control_node *n = user;
     struct lunette_error why = {.code = 0};
 
-    if (rep->err == 0 && rep->r.conn.state != IPC_CONN_STARTED)
+    if (rep->err == 0 && !ipc_conn_is_up(rep->r.conn.state))
         keep_conn_down(n, &why);
 }
 
@@ -239,6 +239,7 @@ keep_attach(struct control_node *n, const struct login_result *res)
     struct reopen_found found = {
         .res = {.sid = s->sid, .cid = s->cid, .ep = s->ep, .tsih = s->tsih, .tpgt = s->tpgt},
         .conn_up = !s->conn_down && !s->no_conn,
+        .asked_to_leave = s->asked_to_leave,
         .down = s->down,
         .cids = s->cids,
         .ncids = s->ncids,

@@ -66,6 +66,7 @@ struct dp_conn {
     struct dp_values values;
     uint16_t cid;
     enum ipc_conn_state state;
+    bool leaving; /* STARTED: the target has asked for a logout, and said so in RECV_PDU */
     bool bound;   /* until conn_down */
     bool started; /* once */
     bool dying;   /* destroyed, but the transport still has it: not found any more */

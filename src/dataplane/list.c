@@ -167,7 +167,7 @@ dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
         return dp_conn_missing(ev, rep);
     rep->r.conn.next_event = dp->last_event + 1;
     rep->r.conn.owner = c->half.owner;
-    rep->r.conn.state = c->state;
+    rep->r.conn.state = c->state == IPC_CONN_STARTED && c->leaving ? IPC_CONN_LEAVING : c->state;
     if (c->ep != NULL) {
         rep->r.conn.ep = c->ep->pub.id;
         rep->r.conn.peer = c->ep->to;

@@ -134,15 +134,25 @@ conn_forget(struct dp_conn *c)
     free(c);
 }
 
+static bool
+asks_for_logout(const struct bhs *hdr)
+{
+    const struct bhs_async *a = (const void *)hdr;
+
+    return (hdr->opcode & ISCSI_OP_MASK) == ISCSI_OP_ASYNC &&
+           (a->event == ISCSI_ASYNC_LOGOUT_REQUEST || a->event == ISCSI_ASYNC_NEGOTIATE);
+}
+
 static void
 on_recv_pdu(void *user, void *conn, const struct bhs *hdr, const void *data, uint32_t len)
 {
     struct dp_session *ds = user;
-    const struct dp_conn *c = conn_by_handle(ds, conn);
+    struct dp_conn *c = conn_by_handle(ds, conn);
     struct iscsi_kevent ev = {.type = ISCSI_KEVENT_RECV_PDU, .sid = ds->sid};
 
     if (c == NULL || c->dying || ds->dying)
         return;
+    c->leaving |= asks_for_logout(hdr); /* for whoever comes later */
     ev.cid = c->cid;
     ev.u.recv_pdu.hdr = *hdr;
     assert(len <= IPC_RECV_DATA_MAX); /* DataSegmentLength has 24 bits */
@@ -534,6 +544,7 @@ bind_conn(struct dp_conn *c, const struct iscsi_uevent *ev, struct dp_endpoint *
         return r;
     c->state = IPC_CONN_BOUND;
     c->bound = true;
+    c->leaving = false;
     if (e != NULL)
         dp_ep_bound(e, c);
     dp_capture_bound(c->session, c, true);

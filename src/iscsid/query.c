@@ -224,7 +224,8 @@ query_conn_state(enum ipc_conn_state state)
     static const char *const states[] = {[IPC_CONN_NEW] = "FREE",
                                          [IPC_CONN_BOUND] = "IN LOGIN",
                                          [IPC_CONN_STARTED] = "LOGGED IN",
-                                         [IPC_CONN_DOWN] = "TRANSPORT WAIT"};
+                                         [IPC_CONN_DOWN] = "TRANSPORT WAIT",
+                                         [IPC_CONN_LEAVING] = "LOGOUT REQUESTED"};
 
     return state < IPC_CONN_STATES ? states[state] : "";
 }

@@ -148,12 +148,14 @@ member_on_conn(void *user, const struct iscsi_reply *rep)
     if (here && rep->err == 0)
         members_take_portal(&m->portal, rep);
     if (here && m->state == MEMBER_UP &&
-        (rep->err == -ENOENT || (rep->err == 0 && rep->r.conn.state != IPC_CONN_STARTED))) {
+        (rep->err == -ENOENT || (rep->err == 0 && !ipc_conn_is_up(rep->r.conn.state)))) {
         m->made = rep->err == 0;
         (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "it is down");
         member_lost(m, m->ask_wait_s, &why);
     } else if (here && m->state == MEMBER_UP && rep->err == 0) {
         member_tell_up(m);
+        if (rep->r.conn.state == IPC_CONN_LEAVING)
+            m->reopen->member_asked(m->reopen, m, 0);
     }
     reopen_end_if_over(m->reopen);
 }

@@ -114,6 +114,7 @@ struct reopen_found {
      * are what is used.  The connection is one that is up, if the session has any. */
     struct login_result res;
     bool conn_up;         /* it is */
+    bool asked_to_leave;  /* the target wants it to be logged out */
     bool down;            /* the session has lost its nexus: its commands wait, or fail */
     const uint16_t *cids; /* of all its connections; borrowed for the call */
     uint32_t ncids;

@@ -73,6 +73,19 @@ reopen_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *
 
 /* A member that is asked to leave does so as the leading connection, one after the other. */
 static void
+reopen_member_asked(struct iscsi_reopen *r, struct login_member *m, uint32_t given_s)
+{
+    if (r->state != REOPEN_UP) { /* another one leaves, or is lost */
+        m->leave_ns = r->loop->now_ns + given_s * LOOP_NS_PER_S;
+        return;
+    }
+    members_change_places(r, m);
+    reopen_led(r);
+    if (!r->freed)
+        reopen_leave(r, given_s);
+}
+
+static void
 reopen_on_member(struct iscsi_reopen *r, struct login_member *m, const struct iscsi_kevent *ev,
                  const void *data)
 {
@@ -81,14 +94,7 @@ reopen_on_member(struct iscsi_reopen *r, struct login_member *m, const struct is
 
     if (ev->type == ISCSI_KEVENT_RECV_PDU && pdu_opcode(h) == ISCSI_OP_ASYNC &&
         (a->event == ISCSI_ASYNC_LOGOUT_REQUEST || a->event == ISCSI_ASYNC_NEGOTIATE)) {
-        if (r->state != REOPEN_UP) { /* another one leaves, or is lost */
-            m->leave_ns = r->loop->now_ns + get16(a->param3) * LOOP_NS_PER_S;
-            return;
-        }
-        members_change_places(r, m);
-        reopen_led(r);
-        if (!r->freed)
-            (void)reopen_async(r, a);
+        reopen_member_asked(r, m, get16(a->param3));
         return;
     }
     reopen_pass_on(r, ev, data);
@@ -197,6 +203,7 @@ reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config 
     r->reopen_max = cfg->reopen_max;
     r->members.wanted = cfg->login->nr_connections;
     r->member_event = reopen_on_member;
+    r->member_asked = reopen_member_asked;
     ctl_op_init(&r->op, ctl, &reopen_op_ops);
     loop_timer_init(&r->timer, reopen_on_timer);
     loop_work_init(&r->told_work, reopen_on_told);
@@ -232,7 +239,9 @@ reopen_take_over(struct iscsi_reopen *r, const struct reopen_found *found)
     reopen_watch(r, &found->res);
     r->session_down = found->down;
     members_found(r, found);
-    if (r->members.n > 0 && found->conn_up)
+    if (found->asked_to_leave)
+        reopen_leave(r, 0);
+    else if (r->members.n > 0 && found->conn_up)
         reopen_ask(r); /* for its portal */
     reopen_tell_limits(r, true);
 }

@@ -110,8 +110,6 @@ reopen_back_off(struct iscsi_reopen *r, const struct reopen_loss *loss)
         r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
 }
 
-static void reopen_leave(struct iscsi_reopen *r, uint32_t given_s);
-
 static uint32_t
 seconds_until(const struct iscsi_reopen *r, uint64_t ns)
 {
@@ -229,7 +227,7 @@ static void
 reopen_on_conn(void *user, const struct iscsi_reply *rep)
 {
     struct iscsi_reopen *r = user;
-    bool down = rep->err == 0 && rep->r.conn.state != IPC_CONN_STARTED;
+    bool down = rep->err == 0 && !ipc_conn_is_up(rep->r.conn.state);
 
     r->asking = false;
     if (r->freed) {
@@ -248,8 +246,11 @@ reopen_on_conn(void *user, const struct iscsi_reply *rep)
         reopen_found_lost(r);
     } else if (rep->err < 0) {
         reopen_retry_later(r);
-    } else if (r->members.portal != NULL) {
-        members_take_portal(r->members.portal, rep);
+    } else {
+        if (r->members.portal != NULL)
+            members_take_portal(r->members.portal, rep);
+        if (rep->r.conn.state == IPC_CONN_LEAVING)
+            reopen_leave(r, 0);
     }
 }
 
@@ -319,10 +320,11 @@ reopen_leave_ms(uint32_t given_s)
     return 1000 * given_s < enough ? 1000 * given_s : enough;
 }
 
-/* The target wants us to log out, within so many seconds. */
-static void
+void
 reopen_leave(struct iscsi_reopen *r, uint32_t given_s)
 {
+    /* To a request to negotiate a Logout Request is the other answer that the RFC allows. */
+    log_line(r->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", r->target_name);
     r->state = REOPEN_LEAVING;
     r->leave_ns = 0;
     loop_timer_stop(r->loop, &r->timer);
@@ -353,8 +355,6 @@ reopen_async(struct iscsi_reopen *r, const struct bhs_async *a)
         loop_timer_start(r->loop, &r->timer, REOPEN_DROP_MS * LOOP_NS_PER_MS);
         return true;
     }
-    /* To a request to negotiate a Logout Request is the other answer that the RFC allows. */
-    log_line(r->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", r->target_name);
     reopen_leave(r, get16(a->param3));
     return true;
 }

@@ -113,6 +113,8 @@ struct iscsi_reopen {
     bool asking;                 /* GET_CONN has no reply yet */
     uint64_t leave_ns; /* of the leading connection, as login_member's; before it is LEAVING */
     struct login_members members;
+    /* The target wants a member to be logged out within so many seconds. */
+    void (*member_asked)(struct iscsi_reopen *r, struct login_member *m, uint32_t given_s);
     /* An event of a member that is not its loss; data is borrowed. */
     void (*member_event)(struct iscsi_reopen *r, struct login_member *m,
                          const struct iscsi_kevent *ev, const void *data);
@@ -197,6 +199,8 @@ void reopen_ask(struct iscsi_reopen *r);
  * our connection. */
 bool reopen_async(struct iscsi_reopen *r, const struct bhs_async *a);
 void reopen_log_out(struct iscsi_reopen *r);
+/* The target wants us to log out, within so many seconds; 0: nobody knows any more. */
+void reopen_leave(struct iscsi_reopen *r, uint32_t given_s);
 /* The target has announced the end of the connection, and has not ended it. */
 void reopen_not_dropped(struct iscsi_reopen *r);
 

@@ -177,8 +177,15 @@ enum ipc_conn_state {
     IPC_CONN_BOUND,   /* logging in */
     IPC_CONN_STARTED, /* full feature phase */
     IPC_CONN_DOWN,    /* lost or stopped, and not bound again since */
+    IPC_CONN_LEAVING, /* full feature phase, and the target wants it to be logged out */
     IPC_CONN_STATES,
 };
+
+static inline bool
+ipc_conn_is_up(enum ipc_conn_state state)
+{
+    return state == IPC_CONN_STARTED || state == IPC_CONN_LEAVING;
+}
 
 /* What an event LUN tells. */
 enum ipc_lun_event {

@@ -124,7 +124,8 @@ on_found(void *user, const struct iscsi_reply *rep)
     se->w->ctl.adoptions--;
     if (rep->err == 0)
         found.res.ep = rep->r.conn.ep;
-    found.conn_up = rep->err == 0 && rep->r.conn.state == IPC_CONN_STARTED;
+    found.conn_up = rep->err == 0 && ipc_conn_is_up(rep->r.conn.state);
+    found.asked_to_leave = found.conn_up && rep->r.conn.state == IPC_CONN_LEAVING;
     found.down = host == NULL || host->state != SCSI_HOST_RUNNING;
     reopen_take_over(s->reopen, &found);
     ctl_watch_del(&se->asked);

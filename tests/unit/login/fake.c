@@ -667,6 +667,7 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
         c->leading = m->req.u.bind_conn.leading;
         c->fd = m->req.u.bind_conn.fd;
         c->bound = true;
+        c->leaves = false;
         c->script = w->nbound < w->nscripts ? w->nbound : w->nscripts - 1;
         c->step = 0;
         w->nbound++;
@@ -699,9 +700,10 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
         break;
     case ISCSI_UEVENT_GET_CONN:
         reply(w, m, 0, m->req.sid,
-              c->started ? IPC_CONN_STARTED
-              : c->bound ? IPC_CONN_BOUND
-                         : IPC_CONN_DOWN);
+              c->started && c->leaves ? IPC_CONN_LEAVING
+              : c->started            ? IPC_CONN_STARTED
+              : c->bound              ? IPC_CONN_BOUND
+                                      : IPC_CONN_DOWN);
         break;
     case ISCSI_UEVENT_SEND_PDU:
         assert_true(c->bound);

@@ -52,6 +52,7 @@ enum fake_stall { STALL_NEVER, STALL_LATE, STALL_FOREVER };
 
 struct fake_conn {
     bool there, bound, started;
+    bool leaves;  /* the target wants it to be logged out, and says so once */
     bool leading; /* as the last BIND_CONN has it */
     uint32_t sid;
     uint16_t cid;

@@ -874,6 +874,41 @@ taken_over(void **state)
 /* ---- at any moment -------------------------------------------------------------------------- */
 
 /* Connections break again and again after any number of steps: all are there in the end. */
+/* The target has asked for logouts while no control plane was there to hear of it: the one that
+ * comes finds it out, and logs out. */
+static void
+taken_over_and_asked(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct reopen_callbacks cb = {.gave_up = tale_on_gave_up};
+        struct reopen_config rc = {.reopen_max = 1};
+        static const uint16_t cids[] = {0, 1, 2, 3};
+        struct reopen_found found = {.conn_up = true, .cids = cids, .ncids = 4};
+        struct tale t;
+
+        begin(&t, seed, four, NULL, 0);
+        run_until_conns(&t, 4);
+        reopen_free(&t.r);
+        t.w->gone_is_ok = true;
+        for (uint16_t cid = 0; cid < 4; cid++)
+            conn(&t, cid)->leaves = (seed >> cid & 1) != 0;
+        rc.login = &t.cfg;
+        cb.user = &t;
+        found.res = t.res;
+        found.asked_to_leave = conn(&t, t.res.cid)->leaves;
+        assert_int_equal(reopen_new(t.w->ctl, &t.gate, &rc, &cb, &t.r, NULL), 0);
+        reopen_take_over(t.r, &found);
+        for (uint16_t cid = 0; cid < 4; cid++) {
+            while (conn(&t, cid)->leaves)
+                assert_true(world_step(t.w));
+        }
+        assert_int_equal(t.w->logouts, __builtin_popcountll(seed & 15));
+        run_until_conns(&t, 4);
+        tale_end(&t);
+    }
+}
+
 static void
 cut_anywhere(void **state)
 {
@@ -971,6 +1006,7 @@ main(void)
         cmocka_unit_test(none_rejoins_yet),
         cmocka_unit_test(other_group),
         cmocka_unit_test(taken_over),
+        cmocka_unit_test(taken_over_and_asked),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(close_anywhere),
         cmocka_unit_test(close_in_callback),
