@@ -141,10 +141,12 @@ static void
 member_on_conn(void *user, const struct iscsi_reply *rep)
 {
     struct login_member *m = user;
+    struct iscsi_reopen *r = m->reopen;
     struct lunette_error why = {.code = 0};
     bool here = m->asked_cid == m->cid; /* else it has changed places since */
 
     m->asking = false;
+    ctl_op_enter(&r->op); /* the owner may let go of r when it is told */
     if (here && rep->err == 0)
         members_take_portal(&m->portal, rep);
     if (here && m->state == MEMBER_UP &&
@@ -155,9 +157,10 @@ member_on_conn(void *user, const struct iscsi_reply *rep)
     } else if (here && m->state == MEMBER_UP && rep->err == 0) {
         member_tell_up(m);
         if (rep->r.conn.state == IPC_CONN_LEAVING)
-            m->reopen->member_asked(m->reopen, m, 0);
+            r->member_asked(r, m, 0);
     }
-    reopen_end_if_over(m->reopen);
+    reopen_end_if_over(r);
+    ctl_op_leave(&r->op);
 }
 
 /* Asks whether the connection is there, as an event may have been lost. */

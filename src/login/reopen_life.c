@@ -80,9 +80,11 @@ reopen_member_asked(struct iscsi_reopen *r, struct login_member *m, uint32_t giv
         return;
     }
     members_change_places(r, m);
+    ctl_op_enter(&r->op); /* the owner may let go of r when it is told */
     reopen_led(r);
     if (!r->freed)
         reopen_leave(r, given_s);
+    ctl_op_leave(&r->op);
 }
 
 static void
