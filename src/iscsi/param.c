@@ -64,7 +64,7 @@ static const struct param_row {
     PARM(TASK_REPORTING,   V_IGNORED, fast_abort, 0, 0), /* iscsi_set_param takes it by itself */
     NONE(EXP_STATSN),     /* the session layer counts it, since it sees each response */
     NONE(TARGET_NAME), NONE(INITIATOR_NAME), NONE(TPGT), NONE(TSIH),
-    NONE(ISID), NONE(PORTAL),
+    NONE(ISID), NONE(PORTAL), NONE(OPTIONS),
     /* clang-format on */
 };
 

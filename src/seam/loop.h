@@ -47,6 +47,7 @@ struct loop;
 struct stream;
 struct resolve;
 struct loop_watch;
+struct rnic_ops;
 
 #define LOOP_NS_PER_MS   1000000ull
 #define LOOP_NS_PER_S    1000000000ull
@@ -180,7 +181,9 @@ struct loop {
     size_t scratch_size;   /* its bytes; the contents are lost when the callback returns */
     struct pool tx;        /* buffers that connections take while they have something to send */
     struct loop_stats stats;
-    struct log_limit flights; /* of the flight recorders that are written to the log */
+    struct log_limit flights;    /* of the flight recorders that are written to the log */
+    const struct rnic_ops *rnic; /* seam/rdma.h: borrowed; NULL: this loop has no RDMA */
+    void *rnic_state;            /* its own; NULL while nobody uses it */
 };
 
 /* The public head of every stream. */

@@ -50,7 +50,7 @@
 #include "wire/bhs.h"
 #include "wire/flight.h"
 
-#define ISCSI_TRANSPORT_VERSION 5
+#define ISCSI_TRANSPORT_VERSION 6
 
 /* True when a table that somebody else has made is large enough to have that member, and the member
  * is set. */
@@ -81,6 +81,9 @@ enum iscsi_caps { /* struct iscsi_transport.caps; names as in Linux */
                   CAP_BIND_DESCRIPTOR =
                       1 << 15, /* bind_conn takes a connected descriptor: the control plane
                                   connects (sw_tcp); else ep_connect does */
+                  /* iSER (RFC 7145): the login offers its keys, there are no digests and no
+                   * MaxRecvDataSegmentLength, and no Data-In or R2T is ever seen. */
+                  CAP_RDMA = 1 << 16,
 };
 
 enum iscsi_param {                            /* set_param: values travel as text, as in Linux */
@@ -118,7 +121,10 @@ enum iscsi_param {                            /* set_param: values travel as tex
                                                 connection waits for another; 0: it fails at once,
                                                 -1: it waits for ever.  A change concerns a session
                                                 that waits, too, from the loss on */
-                   ISCSI_PARAM_COUNT,        /* the numbers stay: new ones come before this */
+                   ISCSI_PARAM_OPTIONS, /* the transport's own, of URL or record: NAME=VALUE with &
+                                           between them, as "iser_stag=pool".  The iSCSI layer
+                                           does not look at it */
+                   ISCSI_PARAM_COUNT,   /* the numbers stay: new ones come before this */
 };
 
 /* Why a connection failed; ISCSI_ERR_ as in Linux. */
@@ -262,6 +268,10 @@ struct iscsi_conn {
     /* Bytes of data that xmit_fast takes at most.  A transport lowers it in start_conn where it
      * needs cleanup_task even after all data has left. */
     uint32_t fast_write_limit;
+    /* Unsolicited data is the whole of a write, as immediate data, or there is none of it.  A
+     * transport sets it where it cannot send a write in part (RFC 7145 9.2 leaves open what the
+     * base offset of such a one means). */
+    bool whole_only;
     uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
     struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
@@ -355,6 +365,7 @@ struct iscsi_endpoint {
     struct loop *loop;
     uint64_t id;
     void *dd_data;
+    struct sock_addr source; /* the local address that it has to use, without a port; len 0: any */
 };
 
 #define ISCSI_RX_HOLD 1
@@ -562,6 +573,14 @@ struct iscsi_transport {
      * its own, and of the operations above only those of endpoints and hosts and usable are called.
      * NULL: sessions are the iSCSI layer's.  CAP_LOGIN_OFFLOAD needs it. */
     const struct dp_session_ops *session_ops;
+    uint64_t max_transfer; /* bytes of one command at most; 0: what the iSCSI layer can do */
+    /* Memory that the application will use for many commands (lunette_register), to be made ready
+     * for the device once; both or neither.  It is known to a session from mem_add to mem_remove,
+     * whatever becomes of its connections, and lives longer.  A command's memory may be in it or
+     * not.  mem_add 0, or -errno, and then commands of that memory go as any others.  mem_remove
+     * comes when no command uses the memory. */
+    int (*mem_add)(struct iscsi_session *s, void *addr, size_t len, struct lunette_error *err);
+    void (*mem_remove)(struct iscsi_session *s, void *addr, size_t len);
 };
 
 /* What a shared object exports, once:
