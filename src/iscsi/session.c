@@ -129,7 +129,9 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
         .can_queue = s->pub.cmds_max,
         .max_cdb_len = SCSI_CDB_MAX,
         .max_sg = ISCSI_HOST_MAX_SG,
-        .max_transfer = 16u << 20,
+        .max_transfer = tt->max_transfer > 0 && tt->max_transfer < ISCSI_HOST_MAX_TRANSFER
+                            ? tt->max_transfer
+                            : ISCSI_HOST_MAX_TRANSFER,
         .state = SCSI_HOST_BLOCKED,
     };
     (void)snprintf(s->host.name, sizeof(s->host.name), "host%u", cfg->sid);

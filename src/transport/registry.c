@@ -11,6 +11,8 @@
 
 #include "seam/session.h"
 
+#define TRANSPORT_TRANSFER_MIN 65536 /* bytes: no disk has larger blocks */
+
 /* Every version of the table begins so. */
 struct table_head {
     uint32_t version;
@@ -73,6 +75,12 @@ transport_lacks(const struct iscsi_transport *t)
         return "takes descriptors but has ep_connect, ep_poll or ep_disconnect";
     if ((t->gather_room == NULL) != (t->xmit_fast == NULL))
         return "has only one of gather_room and xmit_fast";
+    if ((t->mem_add == NULL) != (t->mem_remove == NULL))
+        return "has only one of mem_add and mem_remove";
+    if (t->max_transfer != 0 && t->max_transfer < TRANSPORT_TRANSFER_MIN)
+        return "takes commands that are shorter than the blocks of some disks";
+    if ((t->caps & CAP_RDMA) && (t->caps & (CAP_HDRDGST | CAP_DATADGST)))
+        return "says rdma, and digests, of which iSER has none";
     if ((t->caps & CAP_PADDING_OFFLOAD) && (t->caps & CAP_DATADGST) &&
         !(t->caps & CAP_DIGEST_OFFLOAD))
         return "takes padding away but leaves data digests, which cover it";
@@ -162,6 +170,7 @@ transport_cap_words(uint32_t caps, char *buf, size_t size)
         {CAP_PADDING_OFFLOAD, "padding_offload"},
         {CAP_LOGIN_OFFLOAD, "login_offload"},
         {CAP_BIND_DESCRIPTOR, "bind_descriptor"},
+        {CAP_RDMA, "rdma"},
     };
     size_t n = 0;
 

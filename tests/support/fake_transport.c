@@ -46,6 +46,7 @@ static int
 fake_start(struct iscsi_conn *c, struct lunette_error *err)
 {
     (void)err;
+    c->whole_only = fake_adapter.whole_only;
     if (fake_bridge != NULL)
         fake_bridge->started(c);
     return 0;

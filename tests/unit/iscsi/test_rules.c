@@ -468,7 +468,7 @@ commands_are_well_formed(void **state)
 static void
 unsolicited_data_by_the_regime(void **state)
 {
-    static const struct {
+    static const struct unsolicited_row {
         const char *imm_data, *initial_r2t, *first_burst;
         uint32_t len, imm, unsol;
     } rows[] = {
@@ -480,30 +480,37 @@ unsolicited_data_by_the_regime(void **state)
         {"No", "No", "4096", 512, 0, 512},         {"No", "No", "4096", 20000, 0, 4096},
         {"No", "No", "513", 20000, 0, 513},        {"Yes", "No", "513", 513, 513, 0},
     };
+    /* The same, where the transport sends a write whole or not at all unasked. */
+    static const uint32_t whole[] = {512, 4096, 0, 0, 512, 0, 0, 0, 0, 0, 0, 0, 0, 513};
     static uint8_t data[20001];
 
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    static_assert(sizeof(whole) / sizeof(whole[0]) == sizeof(rows) / sizeof(rows[0]), "each");
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
         struct world *w = world_new(300 + i);
+        const struct unsolicited_row *row = &rows[i / 2];
+        bool whole_only = i % 2 != 0;
+        uint32_t imm = whole_only ? whole[i / 2] : row->imm, unsol = whole_only ? 0 : row->unsol;
         const struct fake_sent *s;
         struct cmd c;
 
         world_logged_in(w);
-        assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, rows[i].imm_data), 0);
-        assert_int_equal(world_param(w, ISCSI_PARAM_INITIAL_R2T, rows[i].initial_r2t), 0);
-        assert_int_equal(world_param(w, ISCSI_PARAM_FIRST_BURST, rows[i].first_burst), 0);
+        fake_adapter.whole_only = whole_only;
+        assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, row->imm_data), 0);
+        assert_int_equal(world_param(w, ISCSI_PARAM_INITIAL_R2T, row->initial_r2t), 0);
+        assert_int_equal(world_param(w, ISCSI_PARAM_FIRST_BURST, row->first_burst), 0);
         world_start(w);
         cmd_init(&c, false, 512);
-        c.iov = (struct iovec){data, rows[i].len};
-        c.sc.out = sg_from_iov(&c.iov, 1, 0, rows[i].len);
+        c.iov = (struct iovec){data, row->len};
+        c.sc.out = sg_from_iov(&c.iov, 1, 0, row->len);
         assert_int_equal(world_queue(w, &c), 0);
         world_commit(w);
         s = fake_last(ISCSI_OP_SCSI_CMD);
-        assert_int_equal(get32(s->h.scsi_cmd.edtl), rows[i].len);
-        assert_int_equal(get24(s->h.scsi_cmd.dseg_len), rows[i].imm);
-        assert_int_equal(s->task->unsol.len, rows[i].unsol);
-        assert_int_equal(s->task->unsol.offset, rows[i].unsol > 0 ? rows[i].imm : 0);
-        assert_int_equal((s->h.scsi_cmd.flags & ISCSI_FLAG_FINAL) != 0, rows[i].unsol == 0);
+        assert_int_equal(get32(s->h.scsi_cmd.edtl), row->len);
+        assert_int_equal(get24(s->h.scsi_cmd.dseg_len), imm);
+        assert_int_equal(s->task->unsol.len, unsol);
+        assert_int_equal(s->task->unsol.offset, unsol > 0 ? imm : 0);
+        assert_int_equal((s->h.scsi_cmd.flags & ISCSI_FLAG_FINAL) != 0, unsol == 0);
         world_free(w);
     }
 }

@@ -143,6 +143,23 @@ s_stats(void *conn, struct iscsi_stats *ret)
     (void)ret;
 }
 
+static int
+mem_add(struct iscsi_session *s, void *addr, size_t len, struct lunette_error *e)
+{
+    (void)s;
+    (void)addr;
+    (void)len;
+    return lunette_fail(e, -ENOMEM, LUNETTE_DOM_USAGE, 0, "not here");
+}
+
+static void
+mem_remove(struct iscsi_session *s, void *addr, size_t len)
+{
+    (void)s;
+    (void)addr;
+    (void)len;
+}
+
 /* A table as a newer library might know it. */
 struct larger {
     struct iscsi_transport t;
@@ -276,6 +293,19 @@ operations_that_are_missing(void **state)
     assert_int_equal(add(&l), 0);
     l.t.create_host = create_host;
     refused(&l, "only one of create_host and destroy_host");
+    l = table();
+    l.t.mem_add = mem_add;
+    refused(&l, "only one of mem_add and mem_remove");
+    l.t.mem_remove = mem_remove;
+    assert_int_equal(add(&l), 0);
+    l.t.max_transfer = 65535;
+    refused(&l, "shorter than the blocks of some disks");
+    l.t.max_transfer = 65536;
+    assert_int_equal(add(&l), 0);
+    l.t.caps |= CAP_RDMA;
+    assert_int_equal(add(&l), 0);
+    l.t.caps |= CAP_HDRDGST;
+    refused(&l, "says rdma, and digests");
     l = table();
     l.t.caps |= CAP_LOGIN_OFFLOAD;
     refused(&l, "logs in by itself but lacks session_ops");
