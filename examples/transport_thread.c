@@ -65,7 +65,7 @@ struct adapter {
 
     /* The thread's own. */
     int fd;
-    struct sock_addr to;
+    struct sock_addr to, source;
     struct pdu *sending, *coming;
     size_t sent, have;
     uint8_t hdr[ISCSI_BHS_LEN + PDU_DIGEST_LEN];
@@ -199,6 +199,8 @@ adapter_connect(struct adapter *a)
     if (a->fd < 0)
         return -errno;
     (void)setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (a->source.len > 0 && bind(a->fd, (const struct sockaddr *)&a->source.ss, a->source.len) < 0)
+        return -errno;
     if (connect(a->fd, (const struct sockaddr *)&a->to.ss, a->to.len) == 0)
         return 0;
     if (errno != EINPROGRESS)
@@ -491,6 +493,7 @@ thread_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
     a->ep = ep;
     a->up = up;
     a->to = *to;
+    a->source = ep->source;
     a->fd = -1;
     a->joined = true;
     queue_init(&a->in);

@@ -221,7 +221,8 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
                                      .host = e->use.host,
                                      .loop = dp->loop,
                                      .id = dp_ids_take_ep(dp->ids),
-                                     .dd_data = e->dd_data};
+                                     .dd_data = e->dd_data,
+                                     .source = ev->u.ep_connect.source};
     TRACE(dp->loop, ep_connect, e->pub.id, 0);
     r = tt->ep_connect(&e->pub, &ev->u.ep_connect.to, &ep_upcalls, &rep->why);
     if (r < 0) {

@@ -124,6 +124,18 @@ walk_head(struct walk *w, unsigned kind)
         w->bad = true;
 }
 
+/* An address behind all else of a message, which is not sent where there is none: so peers that do
+ * not know of it understand each message that does without. */
+static void
+walk_last_addr(struct walk *w, struct sock_addr *a)
+{
+    if (w->bad || (w->decode ? w->at == w->size : a->len == 0))
+        return;
+    walk_addr(w, a);
+    if (a->len == 0)
+        w->bad = true;
+}
+
 static void
 walk_uevent(struct walk *w, struct iscsi_uevent *ev)
 {
@@ -139,6 +151,7 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_TRANSPORT_EP_CONNECT:
         walk_string(w, ev->u.ep_connect.transport, sizeof(ev->u.ep_connect.transport));
         walk_addr(w, &ev->u.ep_connect.to);
+        walk_last_addr(w, &ev->u.ep_connect.source);
         break;
     case ISCSI_UEVENT_GET_TRANSPORT:
         walk_string(w, ev->u.get_transport.transport, sizeof(ev->u.get_transport.transport));

@@ -267,9 +267,9 @@ login_config_check_caps(const struct login_config *cfg, uint32_t caps, struct lu
     if (!(caps & CAP_DATADGST) && !config_allows_none(cfg->data_digest))
         return config_fault(err, "DataDigest: this transport cannot do CRC32C, so None must be "
                                  "allowed");
-    if (!(caps & CAP_BIND_DESCRIPTOR) && (cfg->sock.device[0] != '\0' || cfg->sock.source.len > 0))
-        return config_fault(err, "this transport makes its connections by itself: it cannot be "
-                                 "bound to a network device or an address");
+    if (!(caps & CAP_BIND_DESCRIPTOR) && cfg->sock.device[0] != '\0')
+        return config_fault(err, "this transport makes its connections by itself: they cannot be "
+                                 "bound to a network device, only to an address");
     return 0;
 }
 

@@ -369,6 +369,7 @@ connect_ep(struct iscsi_login *l)
 
     memcpy(ev.u.ep_connect.transport, l->cfg.transport, sizeof(ev.u.ep_connect.transport));
     ev.u.ep_connect.to = l->addrs[l->iaddr];
+    ev.u.ep_connect.source = l->cfg.sock.source;
     l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_connect);
 }
 

@@ -209,6 +209,7 @@ struct iscsi_uevent {
         struct {
             char transport[IPC_NAME_MAX];
             struct sock_addr to;
+            struct sock_addr source; /* the local address to use, port 0; len 0: any */
         } ep_connect;
         struct {
             char transport[IPC_NAME_MAX];

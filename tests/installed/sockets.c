@@ -74,7 +74,7 @@ static int
 sockets_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
                    const struct iscsi_upcalls *up, struct lunette_error *err)
 {
-    static const struct stream_opts opts = {.nodelay = true};
+    const struct stream_opts opts = {.nodelay = true, .source = ep->source};
     struct sockets_ep *e = ep->dd_data;
     int r;
 

@@ -91,6 +91,29 @@ sample(enum iscsi_uevent_type type)
     return ev;
 }
 
+/* The address to connect from stands last, and is not there at all where none was given: that is
+ * what peers that do not know of it send, and understand. */
+static void
+test_source_of_an_endpoint(void **state)
+{
+    struct iscsi_uevent ev = sample(ISCSI_UEVENT_TRANSPORT_EP_CONNECT), back;
+    uint8_t buf[IPC_MSG_MAX];
+    int without = ipc_encode_uevent(&ev, buf, sizeof(buf)), n;
+
+    (void)state;
+    ev.u.ep_connect.source.len = 28;
+    memset(&ev.u.ep_connect.source.ss, 0x5c, 28);
+    n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+    assert_int_equal(n, without + 4 + 28);
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &back), 0);
+    assert_memory_equal(&back, &ev, sizeof(ev));
+    for (int cut = 0; cut < n; cut++)
+        assert_int_equal(ipc_decode_uevent(buf, (size_t)cut, &back), cut == without ? 0 : -EPROTO);
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n + 1, &back), -EPROTO);
+    memset(buf + without, 0, 4); /* there, and empty */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)without + 4, &back), -EPROTO);
+}
+
 static void
 test_every_request_there_and_back(void **state)
 {
@@ -615,6 +638,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_there_and_back),
+        cmocka_unit_test(test_source_of_an_endpoint),
         cmocka_unit_test(test_every_reply_there_and_back),
         cmocka_unit_test(test_latency_there_and_back),
         cmocka_unit_test(test_counts_are_bounded),

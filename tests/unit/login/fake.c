@@ -740,6 +740,7 @@ serve_ep_connect(struct world *w, const struct message *m)
     struct message *ev;
 
     assert_true(w->neps < 4 * FAKE_LOGINS);
+    w->ep_source = m->req.u.ep_connect.source;
     note_connect(w, n);
     *e = (struct fake_ep){.id = 7000u + (unsigned)w->neps++,
                           .settled_ns = w->l.now_ns + (world_random(w) % 2 == 0 ? 0 : delay(w)),

@@ -100,6 +100,7 @@ struct world {
     uint64_t connected_ns[FAKE_LOGINS]; /* when */
     int nconnects;
     struct stream_opts connected_with; /* the last connection */
+    struct sock_addr ep_source;        /* of the last EP_CONNECT */
     int connect_err;                   /* what every stream_connect fails with */
     uint64_t seq;
     uint64_t other_ns[2];

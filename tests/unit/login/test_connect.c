@@ -214,6 +214,17 @@ bound(void **state)
     world_login(w, &cfg);
     end_failed(w, LUNETTE_DOM_USAGE, 0, "cannot be bound to a network device");
 
+    /* The data plane is told of the address. */
+    w = new_plain(3, &cfg);
+    own_endpoints(&cfg);
+    cfg.sock.source.len = sizeof(struct sockaddr_in);
+    world_login(w, &cfg);
+    assert_int_equal(w->err.code, 0);
+    assert_int_equal(w->ep_source.len, sizeof(struct sockaddr_in));
+    world_logout(w);
+    check_tidy(w);
+    world_free(w);
+
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         w = new_plain(i, &cfg);
         w->connect_err = -t[i].err;
