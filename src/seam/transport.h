@@ -366,6 +366,9 @@ struct iscsi_endpoint {
     uint64_t id;
     void *dd_data;
     struct sock_addr source; /* the local address that it has to use, without a port; len 0: any */
+    /* Those that ISCSI_PARAM_OPTIONS will tell the connection, where they must be known before it
+     * is made; NULL: none.  Borrowed until ep_connect returns. */
+    const char *options;
 };
 
 #define ISCSI_RX_HOLD 1
