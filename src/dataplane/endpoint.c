@@ -205,6 +205,8 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
     if (dp->nendpoints >= DATAPLANE_ENDPOINTS_MAX)
         return lunette_fail(&rep->why, -EAGAIN, LUNETTE_DOM_OS, EAGAIN,
                             "there are %d endpoints already", DATAPLANE_ENDPOINTS_MAX);
+    if (memchr(ev->u.ep_connect.options, '\0', IPC_VALUE_MAX) == NULL)
+        return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0, "options without an end");
     e = calloc(1, sizeof(*e) + tt->ep_size);
     if (e == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
@@ -224,7 +226,9 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
                                      .dd_data = e->dd_data,
                                      .source = ev->u.ep_connect.source};
     TRACE(dp->loop, ep_connect, e->pub.id, 0);
+    e->pub.options = ev->u.ep_connect.options[0] != '\0' ? ev->u.ep_connect.options : NULL;
     r = tt->ep_connect(&e->pub, &ev->u.ep_connect.to, &ep_upcalls, &rep->why);
+    e->pub.options = NULL;
     if (r < 0) {
         dp_adapter_leave(&e->use);
         free(e);

@@ -124,15 +124,19 @@ walk_head(struct walk *w, unsigned kind)
         w->bad = true;
 }
 
-/* An address behind all else of a message, which is not sent where there is none: so peers that do
- * not know of it understand each message that does without. */
+/* What stands behind all else of a message, and is not sent where there is nothing: so peers that
+ * do not know of it understand each message that does without. */
 static void
-walk_last_addr(struct walk *w, struct sock_addr *a)
+walk_ep_extras(struct walk *w, struct iscsi_uevent *ev)
 {
-    if (w->bad || (w->decode ? w->at == w->size : a->len == 0))
+    struct sock_addr *source = &ev->u.ep_connect.source;
+    char *options = ev->u.ep_connect.options;
+
+    if (w->bad || (w->decode ? w->at == w->size : source->len == 0 && options[0] == '\0'))
         return;
-    walk_addr(w, a);
-    if (a->len == 0)
+    walk_addr(w, source);
+    walk_string(w, options, sizeof(ev->u.ep_connect.options));
+    if (source->len == 0 && options[0] == '\0')
         w->bad = true;
 }
 
@@ -151,7 +155,7 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_TRANSPORT_EP_CONNECT:
         walk_string(w, ev->u.ep_connect.transport, sizeof(ev->u.ep_connect.transport));
         walk_addr(w, &ev->u.ep_connect.to);
-        walk_last_addr(w, &ev->u.ep_connect.source);
+        walk_ep_extras(w, ev);
         break;
     case ISCSI_UEVENT_GET_TRANSPORT:
         walk_string(w, ev->u.get_transport.transport, sizeof(ev->u.get_transport.transport));

@@ -209,7 +209,8 @@ struct iscsi_uevent {
         struct {
             char transport[IPC_NAME_MAX];
             struct sock_addr to;
-            struct sock_addr source; /* the local address to use, port 0; len 0: any */
+            struct sock_addr source;     /* the local address to use, port 0; len 0: any */
+            char options[IPC_VALUE_MAX]; /* as ISCSI_PARAM_OPTIONS; "": none */
         } ep_connect;
         struct {
             char transport[IPC_NAME_MAX];

@@ -38,7 +38,9 @@ struct dpw {
 static struct dpw_adapter {
     bool slow_stop; /* stop_conn returns -EINPROGRESS */
     struct iscsi_conn *stopping;
-    const void *ep_dd_data; /* of the last endpoint */
+    const void *ep_dd_data; /* of the last endpoint, as the next two */
+    struct sock_addr source;
+    char options[IPC_VALUE_MAX];
     enum dpw_step step[DPW_STEPS];
     unsigned nsteps;
 } dpw_adapter;
@@ -78,6 +80,8 @@ dpw_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
                const struct iscsi_upcalls *up, struct lunette_error *err)
 {
     dpw_adapter.ep_dd_data = ep->dd_data;
+    dpw_adapter.source = ep->source;
+    strcpy(dpw_adapter.options, ep->options != NULL ? ep->options : "-");
     return fake_transport.ep_connect(ep, to, up, err);
 }
 

@@ -30,6 +30,30 @@ test_an_event_says_that_it_is_up(void **state)
     dpw_free(w);
 }
 
+/* The transport is told from where, and with which options, where there are any. */
+static void
+test_what_an_endpoint_knows(void **state)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_CONNECT};
+    struct dpw *w = dpw_new();
+
+    (void)state;
+    (void)dpw_endpoint(w);
+    assert_int_equal(dpw_adapter.source.len, 0);
+    assert_string_equal(dpw_adapter.options, "-");
+    strcpy(ev.u.ep_connect.transport, "fake");
+    strcpy(ev.u.ep_connect.options, "iser_stag=pool");
+    ev.u.ep_connect.source.len = 16;
+    memset(&ev.u.ep_connect.source.ss, 0x11, 16);
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), 0);
+    assert_string_equal(dpw_adapter.options, "iser_stag=pool");
+    assert_int_equal(dpw_adapter.source.len, 16);
+    assert_memory_equal(&dpw_adapter.source.ss, &ev.u.ep_connect.source.ss, 16);
+    memset(ev.u.ep_connect.options, 'x', sizeof(ev.u.ep_connect.options));
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EINVAL);
+    dpw_free(w);
+}
+
 static void
 test_an_event_says_that_it_failed(void **state)
 {
@@ -318,6 +342,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_event_says_that_it_is_up),
+        cmocka_unit_test(test_what_an_endpoint_knows),
         cmocka_unit_test(test_an_event_says_that_it_failed),
         cmocka_unit_test(test_no_event_after_the_end),
         cmocka_unit_test(test_stop_conn_ends_before_ep_disconnect),

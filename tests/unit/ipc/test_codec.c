@@ -91,27 +91,37 @@ sample(enum iscsi_uevent_type type)
     return ev;
 }
 
-/* The address to connect from stands last, and is not there at all where none was given: that is
- * what peers that do not know of it send, and understand. */
+/* The address to connect from and the transport's options stand last, and are not there at all
+ * where neither was given: that is what peers that do not know of them send, and understand. */
 static void
-test_source_of_an_endpoint(void **state)
+test_extras_of_an_endpoint(void **state)
 {
     struct iscsi_uevent ev = sample(ISCSI_UEVENT_TRANSPORT_EP_CONNECT), back;
     uint8_t buf[IPC_MSG_MAX];
     int without = ipc_encode_uevent(&ev, buf, sizeof(buf)), n;
 
     (void)state;
-    ev.u.ep_connect.source.len = 28;
-    memset(&ev.u.ep_connect.source.ss, 0x5c, 28);
-    n = ipc_encode_uevent(&ev, buf, sizeof(buf));
-    assert_int_equal(n, without + 4 + 28);
-    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &back), 0);
-    assert_memory_equal(&back, &ev, sizeof(ev));
-    for (int cut = 0; cut < n; cut++)
-        assert_int_equal(ipc_decode_uevent(buf, (size_t)cut, &back), cut == without ? 0 : -EPROTO);
-    assert_int_equal(ipc_decode_uevent(buf, (size_t)n + 1, &back), -EPROTO);
-    memset(buf + without, 0, 4); /* there, and empty */
-    assert_int_equal(ipc_decode_uevent(buf, (size_t)without + 4, &back), -EPROTO);
+    for (unsigned which = 1; which < 4; which++) {
+        memset(&ev.u.ep_connect.source, 0, sizeof(ev.u.ep_connect.source));
+        memset(ev.u.ep_connect.options, 0, sizeof(ev.u.ep_connect.options));
+        if (which & 1) {
+            ev.u.ep_connect.source.len = 28;
+            memset(&ev.u.ep_connect.source.ss, 0x5c, 28);
+        }
+        if (which & 2)
+            memset(ev.u.ep_connect.options, 'o', IPC_VALUE_MAX - 1);
+        n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+        assert_int_equal(n, without + 4 + (which & 1 ? 28 : 0) + 2 +
+                                (which & 2 ? IPC_VALUE_MAX - 1 : 0));
+        assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &back), 0);
+        assert_memory_equal(&back, &ev, sizeof(ev));
+        for (int cut = 0; cut < n; cut++)
+            assert_int_equal(ipc_decode_uevent(buf, (size_t)cut, &back),
+                             cut == without ? 0 : -EPROTO);
+        assert_int_equal(ipc_decode_uevent(buf, (size_t)n + 1, &back), -EPROTO);
+    }
+    memset(buf + without, 0, 6); /* there, and empty */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)without + 6, &back), -EPROTO);
 }
 
 static void
@@ -638,7 +648,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_there_and_back),
-        cmocka_unit_test(test_source_of_an_endpoint),
+        cmocka_unit_test(test_extras_of_an_endpoint),
         cmocka_unit_test(test_every_reply_there_and_back),
         cmocka_unit_test(test_latency_there_and_back),
         cmocka_unit_test(test_counts_are_bounded),
