@@ -580,8 +580,12 @@ struct iscsi_transport {
     /* Memory that the application will use for many commands (lunette_register), to be made ready
      * for the device once; both or neither.  It is known to a session from mem_add to mem_remove,
      * whatever becomes of its connections, and lives longer.  A command's memory may be in it or
-     * not.  mem_add 0, or -errno, and then commands of that memory go as any others.  mem_remove
-     * comes when no command uses the memory. */
+     * not.  Ranges have any address and length, overlap none of the session's, and are 64 at most.
+     * mem_add comes at any time from create_session on, mostly right behind it; 0, or -errno, and
+     * then commands of that memory go as any others, and no mem_remove comes.  mem_remove comes at
+     * any time, also in a session that is ending, when no command uses the memory: when it returns,
+     * no device has it any more, whatever the state of connections.  What a session knows when
+     * destroy_session is called is not removed before.  Not with session_ops. */
     int (*mem_add)(struct iscsi_session *s, void *addr, size_t len, struct lunette_error *err);
     void (*mem_remove)(struct iscsi_session *s, void *addr, size_t len);
 };

@@ -77,6 +77,8 @@ transport_lacks(const struct iscsi_transport *t)
         return "has only one of gather_room and xmit_fast";
     if ((t->mem_add == NULL) != (t->mem_remove == NULL))
         return "has only one of mem_add and mem_remove";
+    if (t->mem_add != NULL && t->session_ops != NULL)
+        return "has mem_add for sessions that are its own";
     if (t->max_transfer != 0 && t->max_transfer < TRANSPORT_TRANSFER_MIN)
         return "takes commands that are shorter than the blocks of some disks";
     if ((t->caps & CAP_RDMA) && (t->caps & (CAP_HDRDGST | CAP_DATADGST)))
