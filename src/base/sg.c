@@ -115,3 +115,28 @@ sg_copy_from(struct sg_cursor *c, const struct sg *s, void *dst, uint32_t len)
         len -= n;
     }
 }
+
+bool
+sg_touches(const struct sg *s, const void *addr, size_t len)
+{
+    uintptr_t from = (uintptr_t)addr, end = from + len;
+    uint64_t skip = s->skip, left = s->len;
+
+    for (uint32_t i = 0; left > 0 && i < s->iovcnt; i++) {
+        uintptr_t p = (uintptr_t)s->iov[i].iov_base;
+        uint64_t n = s->iov[i].iov_len;
+
+        if (skip >= n) {
+            skip -= n;
+            continue;
+        }
+        p += skip;
+        n -= skip;
+        skip = 0;
+        n = n < left ? n : left;
+        left -= n;
+        if (p < end && from < p + n)
+            return true;
+    }
+    return false;
+}

@@ -9,6 +9,7 @@
 #define BASE_SG_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -47,6 +48,9 @@ void sg_cursor_start(struct sg_cursor *c, const struct sg *s);
 
 /* A value of `at` behind every position: the next seek begins at the start of the slice. */
 #define SG_CURSOR_NOWHERE UINT32_MAX
+
+/* Tells whether a byte of the slice lies in [addr, addr + len). */
+bool sg_touches(const struct sg *s, const void *addr, size_t len);
 
 /* Sets the position to the start of the slice. */
 static inline void

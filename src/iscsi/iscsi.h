@@ -59,6 +59,9 @@ void iscsi_session_teardown(struct iscsi_session *s);
 /* The session as the SCSI midlayer sees it; lives as long as s. */
 struct scsi_host *iscsi_session_host(struct iscsi_session *s);
 
+/* How many commands that s has not given back have data in [addr, addr + len). */
+unsigned iscsi_session_users(const struct iscsi_session *s, const void *addr, size_t len);
+
 /* Makes a connection, in state XPT_WAIT.  -EEXIST: the session has that cid; -ENOMEM. */
 int iscsi_conn_setup(struct iscsi_session *s, uint16_t cid, struct iscsi_conn **ret,
                      struct lunette_error *err);

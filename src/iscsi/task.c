@@ -71,6 +71,20 @@ iscsi_free_tasks(struct session *s)
         free(s->chunk[i]);
 }
 
+unsigned
+iscsi_session_users(const struct iscsi_session *pub, const void *addr, size_t len)
+{
+    unsigned n = 0;
+
+    for (uint32_t slot = 0; slot < pub->tasks.made; slot++) {
+        const struct iscsi_task *t = iscsi_task_in(&pub->tasks, slot);
+
+        n += t->state != ISCSI_TASK_FREE && t->sc != NULL &&
+             (sg_touches(&t->sc->in, addr, len) || sg_touches(&t->sc->out, addr, len));
+    }
+    return n;
+}
+
 /* Looks a tag of the peer up, which is never trusted (RFC 7143 4.2.5.3). */
 struct iscsi_task *
 iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)

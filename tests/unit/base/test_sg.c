@@ -77,11 +77,38 @@ test_nothing(void **state)
     }
 }
 
+/* Of each slice of three pieces, one of them empty, and each range: the bytes tell. */
+static void
+test_touches(void **state)
+{
+    char m[16];
+    const struct iovec iov[] = {{m + 8, 3}, {m, 0}, {m + 2, 4}};
+    static const unsigned at[] = {8, 9, 10, 2, 3, 4, 5};
+
+    (void)state;
+    for (unsigned skip = 0; skip <= 7; skip++) {
+        for (unsigned len = 0; len <= 7 - skip; len++) {
+            const struct sg s = sg_from_iov(iov, 3, skip, len);
+
+            for (unsigned from = 0; from < 16; from++) {
+                for (unsigned n = 0; from + n <= 16; n++) {
+                    bool touched = false;
+
+                    for (unsigned i = skip; i < skip + len; i++)
+                        touched |= at[i] >= from && at[i] < from + n;
+                    assert_int_equal(sg_touches(&s, m + from, n), touched);
+                }
+            }
+        }
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_touches),
         cmocka_unit_test(test_walk_with_empty_iovecs),
         cmocka_unit_test(test_map_is_bounded),
         cmocka_unit_test(test_copy_to_at_every_cut),
