@@ -215,6 +215,39 @@ LUNETTE_API int lunette_transports_get(const struct lunette_transports *list, si
 /* NULL is harmless. */
 LUNETTE_API void lunette_transports_free(struct lunette_transports *list);
 
+/* ---- memory that is registered once ----------------------------------------------------------
+ *
+ * Some transports move data by a device that reads and writes memory by itself (iser).  They have
+ * to make memory ready for it: of any memory they copy what is read and written, or make it ready
+ * anew for each command.  Of registered memory they do neither.  Others lose and gain nothing, so
+ * that a program need not ask which transport it has. */
+
+#define LUNETTE_REGIONS_MAX 64 /* of a context at a time */
+
+/* Registers [addr, addr + len) for all sessions of ctx, those that there are and those to come; any
+ * address and length will do.  Requests that lie in it, or in part, go as ever.  A request whose
+ * data lie in one such region, in one piece or pieces that follow each other, can go without a
+ * copy.
+ *
+ * The memory is the caller's: it stays mapped, and what is mapped there stays the same, until
+ * lunette_unregister or lunette_ctx_free has returned.  Where a transport uses it, all of its pages
+ * are kept in memory, which costs a system call for each connection, and counts against
+ * RLIMIT_MEMLOCK for each connection by itself; one of a few MiB that is used over and over is what
+ * this is for.
+ *
+ * Returns 0; -EINVAL: it is no memory, as with a length of 0; -EEXIST: a part of it is registered;
+ * -ENOSPC: LUNETTE_REGIONS_MAX are; or what the transport of a session says, as -ENOMEM beyond
+ * RLIMIT_MEMLOCK, and then nothing is registered, and the memory may be used as any other.  A
+ * session that is opened later, or that connects anew, and cannot make it ready does without, and
+ * logs a warning. */
+LUNETTE_API int lunette_register(struct lunette_ctx *ctx, void *addr, size_t len,
+                                 struct lunette_error *err);
+
+/* Ends what lunette_register has begun for the memory at addr.  Does not wait.  0; -ENOENT: none is
+ * registered that begins there; -EBUSY: requests that have not ended use it, and it stays
+ * registered: take their completions, or cancel them, before. */
+LUNETTE_API int lunette_unregister(struct lunette_ctx *ctx, void *addr, struct lunette_error *err);
+
 /* ---- events ---------------------------------------------------------------------------------
  *
  * What happens to sessions and logical units apart from any request.  They are told by a callback,

@@ -18,6 +18,7 @@ struct dataplane;
 #define DATAPLANE_GRACE_MS        60000
 #define DATAPLANE_EVENTS_MAX      4096
 #define DATAPLANE_EVENT_BYTES_MAX (1u << 20)
+#define DATAPLANE_REGIONS_MAX     64    /* of memory that are registered at a time */
 #define DATAPLANE_ENDPOINTS_MAX   65536 /* at a time: EP_CONNECT is refused with -EAGAIN */
 
 struct dataplane_limits {
@@ -116,6 +117,18 @@ uint64_t dataplane_set_client(struct dataplane *dp, const struct ipc_client *cli
 /* The client of that generation has gone and is not called any more; harmless where it is not
  * attached.  Its binding calls this, or whoever owns the binding, before it is freed. */
 void dataplane_detach(struct dataplane *dp, uint64_t generation);
+
+/* Makes [addr, addr + len) known to every session whose transport wants that (mem_add), now and
+ * when another is made.  The memory stays, and stays mapped, until dataplane_mem_remove, or until
+ * all sessions are gone.  -EINVAL: it is no memory; -EEXIST: it overlaps what is registered;
+ * -ENOSPC; or a session's transport refuses it, and then no session knows it.  Where that of a
+ * session which is made later does, a warning is logged, and commands of that session go as with
+ * other memory. */
+int dataplane_mem_add(struct dataplane *dp, void *addr, size_t len, struct lunette_error *err);
+
+/* The memory that was added at addr is not used as such any more.  -ENOENT: there is none; -EBUSY:
+ * commands that have not ended use it, and nothing has changed. */
+int dataplane_mem_remove(struct dataplane *dp, const void *addr, struct lunette_error *err);
 
 /* The session for the SCSI midlayer, or NULL.  Lives until the session is destroyed. */
 struct scsi_host *dataplane_host(struct dataplane *dp, uint32_t sid);

@@ -2,7 +2,7 @@
 /* dataplane/internal.h - what the files of dataplane/ share.
  *
  * Each calls only those after it: dataplane.c (requests, life), undo.c (what
- * nobody adopts), list.c (answers that describe), session.c, capture.c, endpoint.c,
+ * nobody adopts), list.c (answers that describe), session.c, memory.c, capture.c, endpoint.c,
  * adapter.c, client.c (who is attached, events), values.c, ids.c.  iscsi_session.c is
  * reached by its table alone.
  */
@@ -94,6 +94,13 @@ struct dp_session {
     bool freed;       /* its owner has let go of it: only the upper still has something of it */
     struct dp_call destroy;
     struct dp_capture *capture; /* NULL: none */
+    uint64_t regions;           /* a bit for each of dataplane.regions that its transport knows */
+};
+
+/* Memory that is registered; len 0: a free place. */
+struct dp_region {
+    char *addr;
+    size_t len;
 };
 
 struct dataplane {
@@ -122,6 +129,8 @@ struct dataplane {
     struct list captures;
     unsigned ncaptures, nended;     /* nended of them have ended */
     struct dp_capture *capture_all; /* of each session from its beginning; NULL: none */
+
+    struct dp_region regions[DATAPLANE_REGIONS_MAX];
 
     struct list adapters; /* struct dp_adapter */
     struct loop_work adapters_left;
@@ -156,6 +165,11 @@ int dp_serve_take_events(struct dataplane *dp, const struct iscsi_uevent *ev,
 void dp_half_adopt(struct dataplane *dp, struct dp_half *half);
 /* Its owner has gone: it is undone after the grace, unless it is adopted. */
 void dp_half_leave(struct dataplane *dp, struct dp_half *half);
+
+/* ---- memory.c ------------------------------------------------------------------------------- */
+
+/* Tells the session, which has just been made, of all memory that is registered. */
+void dp_session_regions(struct dp_session *ds);
 
 /* ---- adapter.c ------------------------------------------------------------------------------ */
 
@@ -291,6 +305,6 @@ extern const struct dp_session_ops dp_iscsi_session_ops;
 /* The connection of a session of these operations is lost. */
 void dp_iscsi_conn_fail(void *conn, enum iscsi_err err, const char *why);
 /* The session behind a handle of these operations. */
-const struct iscsi_session *dp_iscsi_session(const void *session);
+struct iscsi_session *dp_iscsi_session(const void *session);
 
 #endif

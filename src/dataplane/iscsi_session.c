@@ -170,7 +170,7 @@ const struct dp_session_ops dp_iscsi_session_ops = {
     .get_stats = owned_get_stats,
 };
 
-const struct iscsi_session *
+struct iscsi_session *
 dp_iscsi_session(const void *session)
 {
     return ((const struct owned *)session)->s;

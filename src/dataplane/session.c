@@ -381,6 +381,7 @@ dp_serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev,
     }
     assert(ds->host != NULL);
     session_enter(dp, ds);
+    dp_session_regions(ds);
     dp_capture_created(ds);
     dp_session_adopt(ds);
     rep->sid = ds->sid;
