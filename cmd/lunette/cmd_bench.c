@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "cmd/lunette/buffers.h"
 #include "cmd/lunette/cli.h"
 #include "cmd/lunette/hist.h"
 #include "cmd/lunette/share.h"
@@ -79,6 +80,7 @@ struct bench {
     const struct cli *cli;
     struct lunette_queue *q;
     struct slot *slots;
+    struct buffers buffers;
     struct lunette_error err; /* the first */
     uint64_t blocks;          /* requests that fit into the region */
     uint64_t next, random, begun, ios, errors, reads, bytes;
@@ -379,8 +381,9 @@ measure(struct cli *cli, struct bench *b)
     char pattern[8];
 
     b->slots = xmalloc(b->o->depth * sizeof(*b->slots));
+    buffers_init(&b->buffers, cli, b->o->depth, b->o->bs);
     for (uint64_t i = 0; i < b->o->depth; i++) {
-        b->slots[i].buf = xbuffer(b->o->bs);
+        b->slots[i].buf = buffers_at(&b->buffers, i);
         for (uint64_t at = 0; at + 8 <= b->o->bs; at += 8) { /* nothing that compresses */
             uint64_t r = next_random(b);
             memcpy(pattern, &r, 8);
@@ -478,8 +481,7 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
         else if (code == 0)
             code = bench_code(b, url);
         lunette_queue_free(b->q);
-        for (uint64_t i = 0; i < o->depth; i++)
-            free(b->slots[i].buf);
+        buffers_fini(&b->buffers);
         free(b->slots);
     }
     free(b);

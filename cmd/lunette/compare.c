@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/lunette/buffers.h"
 #include "cmd/lunette/transfer.h"
 
 /* One stretch, read from both ends. */
@@ -137,11 +138,13 @@ int
 transfer_compare(struct transfer *t, uint64_t *ret_offset)
 {
     struct compare c = {.t = t, .differs = UINT64_MAX};
+    struct buffers buffers;
 
     c.pairs = xmalloc(t->depth * sizeof(*c.pairs));
+    buffers_init(&buffers, t->cli, 2 * t->depth, t->bs + BLOCK_MAX);
     for (uint64_t i = 0; i < t->depth; i++) {
-        c.pairs[i].buf[0] = xbuffer(t->bs + BLOCK_MAX);
-        c.pairs[i].buf[1] = xbuffer(t->bs + BLOCK_MAX);
+        c.pairs[i].buf[0] = buffers_at(&buffers, 2 * i);
+        c.pairs[i].buf[1] = buffers_at(&buffers, 2 * i + 1);
     }
     t->cli->progress = t->progress;
     int code = compare_loop(&c);
@@ -160,10 +163,7 @@ transfer_compare(struct transfer *t, uint64_t *ret_offset)
         code = EXIT_VERIFY;
         *ret_offset = c.differs;
     }
-    for (uint64_t i = 0; i < t->depth; i++) {
-        free(c.pairs[i].buf[0]);
-        free(c.pairs[i].buf[1]);
-    }
+    buffers_fini(&buffers);
     free(c.pairs);
     return code;
 }

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/lunette/buffers.h"
+
 #define HOLE_MAX (64u << 20) /* one request for a hole */
 #define RUN_LUN  65536u      /* shorter runs of zeroes are sent to a LUN as data */
 #define RUN_FILE 4096u
@@ -49,6 +51,7 @@ struct chunk {
 struct run {
     struct transfer *t;
     struct chunk *chunks;
+    struct buffers buffers;
     uint64_t nchunks;
     bool keep;                /* chunks that were written are kept until they are stable */
     uint64_t next;            /* from the transfer's begin: where the next chunk begins */
@@ -595,8 +598,9 @@ transfer_chunks(struct run *r)
         r->flush_every = more / 2 * t->bs;
     }
     r->chunks = xmalloc(r->nchunks * sizeof(*r->chunks));
+    buffers_init(&r->buffers, t->cli, r->nchunks, t->bs + 2 * (uint64_t)BLOCK_MAX);
     for (uint64_t i = 0; i < r->nchunks; i++)
-        r->chunks[i].buf = xbuffer(t->bs + 2 * (size_t)BLOCK_MAX);
+        r->chunks[i].buf = buffers_at(&r->buffers, i);
 }
 
 /* It has not got to its end: ends the queues, which use the buffers until they are gone. */
@@ -633,8 +637,7 @@ transfer_run(struct transfer *t)
     t->mark = mark_of(r);
     if (code != 0)
         transfer_stop(r, code);
-    for (uint64_t i = 0; i < r->nchunks; i++)
-        free(r->chunks[i].buf);
+    buffers_fini(&r->buffers);
     free(r->chunks);
     free(r);
     return code;
