@@ -14,6 +14,7 @@
 struct profile {
     struct conform_setup setup;
     uint32_t largest; /* bytes */
+    bool registered;  /* the memory of requests is */
 };
 
 static uint8_t *out, *in;
@@ -37,6 +38,39 @@ there_and_back(struct conform_world *w, struct lunette_lun *lun, size_t len)
     assert_memory_equal(in, out, len);
     for (int i = 0; i < 64; i++)
         assert_int_equal(in[len + (size_t)i], 0x5a);
+}
+
+/* The memory of requests is registered, before or after there is a session, and is taken away again
+ * when nothing uses it. */
+static void
+know_memory(struct conform_world *w, void *p)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    CONFORM_OK(lunette_register(w->ctx, p, CONFORM_DISK, &err), err);
+    assert_int_equal(lunette_register(w->ctx, (char *)p + 1, 1, &err), -EEXIST);
+}
+
+static void
+forget_memory(struct conform_world *w, struct lunette_lun *lun)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_queue *q = NULL;
+    struct lunette_completion c;
+
+    conform_fill(w->disk, MIB, 0, 3);
+    CONFORM_OK(lunette_queue_new(lun, 1, &q, &err), err);
+    assert_int_equal(lunette_queue_read(q, in, MIB, 0, q), 0);
+    assert_int_equal(lunette_queue_submit(q), 0);
+    assert_int_equal(lunette_unregister(w->ctx, in, &err), -EBUSY);
+    CONFORM_OK(lunette_unregister(w->ctx, out, &err), err);
+    assert_int_equal(lunette_queue_poll(q, &c, 1, 1, -1), 1);
+    assert_int_equal(c.err, 0);
+    assert_memory_equal(in, w->disk, MIB);
+    CONFORM_OK(lunette_unregister(w->ctx, in, &err), err);
+    assert_int_equal(lunette_unregister(w->ctx, in, &err), -ENOENT);
+    lunette_queue_free(q);
+    there_and_back(w, lun, CONFORM_BLOCK * 8); /* it is memory as any other */
 }
 
 /* The same in pieces of any length at any address, several at a time. */
@@ -121,13 +155,19 @@ profile_run(const struct profile *p)
     struct lunette_lun *lun;
 
     conform_open(&w, &p->setup);
+    if (p->registered)
+        know_memory(&w, out);
     lun = conform_lun(&w);
+    if (p->registered)
+        know_memory(&w, in);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         if (sizes[i] <= p->largest)
             there_and_back(&w, lun, sizes[i]);
     }
     scattered(&w, lun);
     odd_lengths(&w, lun);
+    if (p->registered)
+        forget_memory(&w, lun);
     lunette_close(lun);
     conform_close(&w);
 }
@@ -148,7 +188,8 @@ random_profile(unsigned n)
         {"MaxRecvDataSegmentLength", text[2]},
     };
     struct profile p = {.setup = {.options = "max_transfer=1M", .set = set, .set_count = 5},
-                        .largest = 65536 + 512};
+                        .largest = 65536 + 512,
+                        .registered = n % 2 == 0};
 
     (void)snprintf(text[0], sizeof(text[0]), "%u", max);
     (void)snprintf(text[1], sizeof(text[1]), "%u",
@@ -177,13 +218,15 @@ conform_group_sizes(void)
                                                       {"FirstBurstLength", "16384"}};
     const bool digests = conform_tt->caps & CAP_DATADGST;
     const struct profile profiles[] = {
-        {{.options = "max_transfer=16M"}, 16 * MIB},
-        {{.set = asked, .set_count = 5, .options = "max_recv_data_segment_length=515"}, MIB},
+        {{.options = "max_transfer=16M"}, 16 * MIB, false},
+        {{.set = asked, .set_count = 5, .options = "max_recv_data_segment_length=515"}, MIB, true},
         {{.set = unasked, .set_count = 6, .options = "initial_r2t=no&max_outstanding_r2t=4"},
-         MIB + 512},
+         MIB + 512,
+         false},
         {{.set = at_once, .set_count = 4, .options = "initial_r2t=no", .digests = digests},
-         MIB + 512},
-        {{.options = "max_transfer=16M", .digests = digests}, 16 * MIB},
+         MIB + 512,
+         true},
+        {{.options = "max_transfer=16M", .digests = digests}, 16 * MIB, true},
     };
 
     out = malloc(CONFORM_DISK);

@@ -186,6 +186,60 @@ fake_cleanup(struct iscsi_task *t)
     return -EINPROGRESS;
 }
 
+/* What a session knows; addr NULL: nothing. */
+struct fake_session {
+    struct {
+        char *addr;
+        size_t len;
+    } known[64];
+};
+
+static int
+fake_mem_add(struct iscsi_session *s, void *addr, size_t len, struct lunette_error *err)
+{
+    struct fake_session *fs = s->dd_data;
+    int place = -1;
+
+    if (fake_adapter.mem_result < 0 &&
+        (fake_adapter.mem_sid == 0 || fake_adapter.mem_sid == s->sid))
+        return lunette_fail(err, fake_adapter.mem_result, LUNETTE_DOM_OS, 0,
+                            "the adapter has no room");
+    assert(addr != NULL && len > 0);
+    for (int i = 64; i-- > 0;) {
+        const char *at = fs->known[i].addr;
+
+        assert(at == NULL || at >= (char *)addr + len || (char *)addr >= at + fs->known[i].len);
+        if (at == NULL)
+            place = i;
+    }
+    assert(place >= 0);
+    fs->known[place].addr = addr;
+    fs->known[place].len = len;
+    fake_adapter.mem_adds++;
+    return 0;
+}
+
+/* The adapter has no command with memory there: it would move data where it may not any more. */
+static void
+fake_mem_remove(struct iscsi_session *s, void *addr, size_t len)
+{
+    struct fake_session *fs = s->dd_data;
+    int place = 0;
+
+    while (place < 64 && (fs->known[place].addr != addr || fs->known[place].len != len))
+        place++;
+    assert(place < 64);
+    for (uint32_t slot = 0; slot < s->tasks.made; slot++) {
+        const struct iscsi_task *t = iscsi_task_in(&s->tasks, slot);
+        const struct fake_task *ft = t->dd_data;
+
+        assert(!ft->owned || t->sc == NULL ||
+               (!sg_touches(&t->sc->in, addr, len) && !sg_touches(&t->sc->out, addr, len)));
+    }
+    fs->known[place].addr = NULL;
+    fake_adapter.mem_removes++;
+}
+
 static void
 fake_get_moved(struct iscsi_conn *c, struct iscsi_moved *ret)
 {
@@ -199,6 +253,7 @@ const struct iscsi_transport fake_transport = {
     .name = "fake",
     .caps = CAP_RECOVERY_L0 | CAP_DATA_PATH_OFFLOAD | CAP_MULTI_R2T,
     .max_recv_dlength = 65536,
+    .session_size = sizeof(struct fake_session),
     .conn_size = sizeof(struct fake_conn),
     .task_size = sizeof(struct fake_task),
     .ep_size = sizeof(struct fake_ep),
@@ -214,6 +269,8 @@ const struct iscsi_transport fake_transport = {
     .xmit_flush = fake_flush,
     .cleanup_task = fake_cleanup,
     .get_moved = fake_get_moved,
+    .mem_add = fake_mem_add,
+    .mem_remove = fake_mem_remove,
 };
 
 void

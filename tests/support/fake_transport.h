@@ -35,8 +35,11 @@ extern struct fake_adapter {
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
     uint32_t stat_sn, exp_cmdsn, max_cmdsn;
     struct iscsi_moved moved;
-    struct iscsi_conn *conn; /* bound last: the one that answers come on */
-    uint32_t full_cid;       /* where not 0: `full` holds for this connection alone */
+    unsigned mem_adds, mem_removes; /* that went well */
+    int mem_result;                 /* 0 or -errno, of mem_add, */
+    uint32_t mem_sid;               /* where not 0: in that session alone */
+    struct iscsi_conn *conn;        /* bound last: the one that answers come on */
+    uint32_t full_cid;              /* where not 0: `full` holds for this connection alone */
 } fake_adapter;
 
 /* The adapter gathers, so that commands may take the fast path (docs/design/fast.md); for a test
