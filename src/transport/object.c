@@ -299,11 +299,26 @@ survey_named(void *user, const char *which, struct lunette_error *unused)
     return 0;
 }
 
+/* A file of the folder. */
+struct file {
+    const char *name, *path;
+    const char *real; /* NULL: there is no such file any more */
+};
+
 static int
 is_same(void *user, const char *which, struct lunette_error *unused)
 {
+    const struct file *f = user;
+    char *real = NULL;
+    int same = strcmp(f->name, which) == 0 || strcmp(f->path, which) == 0;
+
     (void)unused;
-    return strcmp(user, which) == 0;
+    if (same == 0 && f->real != NULL && strchr(which, '/') != NULL)
+        real = realpath(which, NULL);
+    if (real != NULL)
+        same = strcmp(f->real, real) == 0;
+    free(real);
+    return same;
 }
 
 /* Whether it was shown already, since LUNETTE_TRANSPORTS names it, in whatever way. */
@@ -311,7 +326,8 @@ static bool
 is_shown(const struct transport_registry *r, char *name, char *path)
 {
     char *real = realpath(path, NULL);
-    bool found = for_each_named(is_same, name, NULL) > 0 || for_each_named(is_same, path, NULL) > 0;
+    struct file f = {name, path, real};
+    bool found = for_each_named(is_same, &f, NULL) > 0;
 
     for (size_t i = 0; real != NULL && i < r->nobjects && !found; i++)
         found = strcmp(r->objects[i].path, real) == 0;
@@ -354,6 +370,20 @@ by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+/* A folder that is not there has no transports, unless somebody has named it. */
+static void
+survey_no_folder(const struct survey *s, int errnum)
+{
+    const char *dir = transport_dir();
+    struct lunette_error why = {.code = 0};
+
+    if (errnum == ENOENT && strcmp(dir, LUNETTE_TRANSPORT_DIR) == 0)
+        return;
+    (void)lunette_fail(&why, -errnum, LUNETTE_DOM_OS, (uint32_t)errnum,
+                       "the folder of installed transports cannot be read: %s", errno_text(errnum));
+    survey_tell(s, TRANSPORT_INSTALLED, dir, NULL, -errnum, &why);
+}
+
 void
 transport_survey(struct transport_registry *r,
                  void (*fn)(void *user, const struct transport_found *f), void *user)
@@ -367,6 +397,8 @@ transport_survey(struct transport_registry *r,
         survey_tell(&s, TRANSPORT_BUILT_IN, NULL, &r->t[i], 0, &why);
     (void)for_each_named(survey_named, &s, NULL);
     n = scandir(transport_dir(), &files, has_suffix, by_bytes);
+    if (n < 0)
+        survey_no_folder(&s, errno);
     for (int i = 0; i < n; i++) {
         survey_installed(&s, files[i]->d_name);
         free(files[i]);

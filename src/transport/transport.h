@@ -62,8 +62,8 @@ struct transport_found {
 
 /* Shows all transports that there are and could be: those of r, what LUNETTE_TRANSPORTS names,
  * which is loaded into r as far as that can be done, and what is installed beside it, in the order
- * of the file names, which is loaded for the call of fn only.  What fn gets is borrowed for the
- * call. */
+ * of the file names, which is loaded for the call of fn only.  A folder that cannot be read is shown
+ * in the place of what would be in it.  What fn gets is borrowed for the call. */
 void transport_survey(struct transport_registry *r,
                       void (*fn)(void *user, const struct transport_found *f), void *user);
 

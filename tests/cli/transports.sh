@@ -63,4 +63,20 @@ LUNETTE_TRANSPORTS=plain code 2 ls iscsi://127.0.0.1:1/
 says "LUNETTE_TRANSPORTS: transport $tmp/installed/plain.so is not loaded: others may write to"
 code 2 transports operand
 
+# An object that is named by a path from here, and cannot be loaded, is shown once.
+LUNETTE_TRANSPORTS=./installed/text.so:installed/../installed/plain.so code 0 transports --json
+json '[.transports[] | select(.path | tostring | test("text.so"))] | length == 1'
+json '[.transports[] | select(.path | tostring | test("plain.so"))] | length == 1'
+LUNETTE_TRANSPORTS=tcp/../text.so code 0 transports --json # leads nowhere
+json '[.transports[] | select(.path | tostring | test("text.so"))] | length == 2'
+
+# A folder that cannot be read is not passed over in silence, and none at all only where nobody named it.
+rm installed/plain.so
+LUNETTE_TRANSPORT_DIR=$tmp/installed/text.so code 0 transports
+grep -q '^  cannot be used: the folder of installed transports cannot be read: Not a directory$' out
+is 0 $? "why a folder is not read"
+LUNETTE_TRANSPORT_DIR=$tmp/nowhere code 0 transports --json
+json ".transports | length == 2 and .[1].from == \"installed\" and (.[1].usable | not) and .[1].path == \"$tmp/nowhere\""
+json '.transports[1].why | test("cannot be read: No such file")'
+
 finish
