@@ -248,19 +248,44 @@ config_allows_none(const char *list)
     return text_list_has(list, strlen(list), TEXT_NONE, strlen(TEXT_NONE));
 }
 
+/* What an adapter is told of a portal is a value of the data plane. */
+static bool
+config_portal_fits(const struct portal *p)
+{
+    char text[PORTAL_TEXT_MAX];
+
+    return strlen(portal_format(p, text, sizeof(text))) < IPC_VALUE_MAX;
+}
+
+/* What is asked of an adapter that logs in by itself. */
+static int
+check_adapter(const struct login_config *cfg, struct lunette_error *err)
+{
+    bool fits = config_portal_fits(&cfg->portal);
+
+    if (cfg->discovery)
+        return config_fault(err, "this transport logs in by itself, and only to targets: discover "
+                                 "them over another one");
+    if (cfg->kind == LOGIN_ADD_CONN)
+        return config_fault(err, "this transport logs in by itself, with one connection");
+    if (cfg->chap.name[0] != '\0')
+        return config_fault(err, "this transport logs in by itself, with the secrets of its own "
+                                 "table: it takes none from a login");
+    for (uint32_t i = 0; i < cfg->ngroup; i++)
+        fits = fits && config_portal_fits(&cfg->group[i]);
+    if (!fits)
+        return config_fault(err, "this transport logs in by itself, and the name of the portal is "
+                                 "too long to be told to it: use the portal's address");
+    return 0;
+}
+
 /* A transport without digests is refused only when cfg demands a digest: with CRC32C beside None
  * the login offers None alone. */
 int
 login_config_check_caps(const struct login_config *cfg, uint32_t caps, struct lunette_error *err)
 {
-    if ((caps & CAP_LOGIN_OFFLOAD) && cfg->discovery)
-        return config_fault(err, "this transport logs in by itself, and only to targets: discover "
-                                 "them over another one");
-    if ((caps & CAP_LOGIN_OFFLOAD) && cfg->kind == LOGIN_ADD_CONN)
-        return config_fault(err, "this transport logs in by itself, with one connection");
-    if ((caps & CAP_LOGIN_OFFLOAD) && cfg->chap.name[0] != '\0')
-        return config_fault(err, "this transport logs in by itself, with the secrets of its own "
-                                 "table: it takes none from a login");
+    if ((caps & CAP_LOGIN_OFFLOAD) && check_adapter(cfg, err) < 0)
+        return -EINVAL;
     if (!(caps & CAP_HDRDGST) && !config_allows_none(cfg->header_digest))
         return config_fault(err, "HeaderDigest: this transport cannot do CRC32C, so None must be "
                                  "allowed");

@@ -316,8 +316,9 @@ login_tell_adapter(struct iscsi_login *l)
     char portal[PORTAL_TEXT_MAX];
 
     l->adapter_up = false;
-    if (strlen(portal_format(&l->portal, portal, sizeof(portal))) < IPC_VALUE_MAX)
-        set_text(&s, ISCSI_PARAM_PORTAL, portal);
+    (void)portal_format(&l->portal, portal, sizeof(portal));
+    assert(strlen(portal) < IPC_VALUE_MAX); /* login_config_check_caps */
+    set_text(&s, ISCSI_PARAM_PORTAL, portal);
     set_num(&s, ISCSI_PARAM_PING_INTERVAL_MS, l->cfg.ping_interval_ms);
     set_limit(&s, ISCSI_PARAM_PING_TIMEOUT_MS, l->cfg.ping_timeout_ms);
     set_identity(&s);

@@ -523,6 +523,18 @@ lint_caps(void **state)
     (void)strcpy(cfg.chap.name, "user");
     assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), -EINVAL);
     assert_non_null(strstr(why.msg, "secrets of its own table"));
+    cfg = ok;
+    memset(cfg.portal.host, 'h', HOST_MAX);
+    cfg.portal.port = 3;
+    assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), -EINVAL);
+    assert_non_null(strstr(why.msg, "use the portal's address"));
+    assert_int_equal(login_config_check_caps(&cfg, CAP_HDRDGST | CAP_DATADGST, &why), 0);
+    cfg.portal.host[HOST_MAX - 2] = '\0'; /* 253 bytes, a colon and a digit: it just fits */
+    assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), 0);
+    cfg.ngroup = 1;
+    cfg.group[0] = cfg.portal;
+    cfg.group[0].port = 3260;
+    assert_int_equal(login_config_check_caps(&cfg, CAP_LOGIN_OFFLOAD, &why), -EINVAL);
 }
 
 int
