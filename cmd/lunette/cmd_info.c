@@ -113,6 +113,8 @@ print_state(const struct lunette_session *session, const struct lunette_session_
         snprintf(name, sizeof(name), "connection %" PRIu32, c.cid);
         printf("  %-25s %s%s%s%s%s\n", name, c.portal, c.portal[0] != '\0' ? ", " : "",
                info_words(conn_state_name(c.state)), c.local[0] != '\0' ? " from " : "", c.local);
+        if (c.error != 0)
+            list_note("%s", c.error_text);
     }
 }
 

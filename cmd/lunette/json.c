@@ -142,10 +142,13 @@ json_of_conns(const struct lunette_session *session)
     struct lunette_conn_info c = LUNETTE_INIT(c);
     json_t *list = json_array();
 
-    for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++)
-        json_array_append_new(list, json_pack("{s:i, s:o, s:o, s:s}", "cid", (int)c.cid, "portal",
-                                              text(c.portal), "local", text(c.local), "state",
-                                              conn_state_name(c.state)));
+    for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++) {
+        json_t *j = json_pack("{s:i, s:o, s:o, s:s}", "cid", (int)c.cid, "portal", text(c.portal),
+                              "local", text(c.local), "state", conn_state_name(c.state));
+        if (c.error != 0)
+            json_object_set_new(j, "error", text(c.error_text));
+        json_array_append_new(list, j);
+    }
     return list;
 }
 

@@ -567,6 +567,10 @@ struct lunette_conn_info {
     enum lunette_conn_state state;
     char portal[288]; /* where it is, or was last, logged in or tried; "": nowhere yet */
     char local[64];   /* this host's address and port, where it is logged in; "": not known */
+    /* Why it is not logged in, where the session goes on without it: -errno and a sentence; 0 where
+     * it is, or where lunette_session_info tells. */
+    int error;
+    char error_text[260];
 };
 
 /* Fills in *ret with the i-th connection, of those that lunette_session_info.nconnections counts.

@@ -132,6 +132,9 @@ lunette_session_get_conn(const struct lunette_session *s, size_t i, struct lunet
         (void)portal_format(c.portal, conn.portal, sizeof(conn.portal));
     else if (i == 0 && s->portal != NULL)
         (void)snprintf(conn.portal, sizeof(conn.portal), "%s", s->portal);
+    conn.error = c.state == REOPEN_UP ? 0 : c.err;
+    if (conn.error != 0 && c.why != NULL)
+        (void)snprintf(conn.error_text, sizeof(conn.error_text), "%s", c.why);
     if (c.state == REOPEN_UP && dataplane_conn_names(s->ctx->dp, s->sid, c.cid, &local, &peer) == 0)
         (void)sock_addr_format(&local, conn.local, sizeof(conn.local));
     return api_sized_out(ret, API_FIRST_CONN, &conn, sizeof(conn));

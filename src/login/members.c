@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "login/group.h"
@@ -96,6 +97,15 @@ member_ended(struct login_member *m, uint64_t due_ns, bool stop)
 
 /* ---- losses --------------------------------------------------------------------------------- */
 
+/* Keeps why it is not up; NULL: it is, or is another one. */
+static void
+member_keep_why(struct login_member *m, const struct lunette_error *why)
+{
+    free(m->why);
+    m->err = why != NULL ? why->code : 0;
+    m->why = why != NULL ? strdup(why->msg) : NULL;
+}
+
 /* The owner is told of each that it is up, and then of its loss: what is found to be down may never
  * have been up. */
 static void
@@ -115,6 +125,7 @@ member_lost(struct login_member *m, uint32_t wait_s, const struct lunette_error 
 
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: connection %u: %s", r->target_name, m->cid,
              why->code < 0 ? why->msg : "lost");
+    member_keep_why(m, why->code < 0 ? why : NULL);
     if (now - m->up_ns >= BACKOFF_STEADY_MS * LOOP_NS_PER_MS)
         backoff_reset(&m->backoff, now);
     else
@@ -187,6 +198,7 @@ member_look(struct login_member *m)
     struct iscsi_reopen *r = m->reopen;
 
     m->state = MEMBER_UP;
+    member_keep_why(m, NULL);
     m->made = true;
     m->up_ns = r->loop->now_ns;
     ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
@@ -211,6 +223,7 @@ member_failed(struct login_member *m, const struct lunette_error *why)
     if (why->domain == LUNETTE_DOM_USAGE && why->code == -ENOENT)
         m->made = false;
     m->tries++;
+    member_keep_why(m, why);
     member_wait(m, r->loop->now_ns + backoff_next(&m->backoff, r->loop, m->began_ns, why));
 }
 
@@ -234,6 +247,7 @@ member_login_done(void *user, const struct login_result *res, const struct lunet
         return;
     }
     m->state = MEMBER_UP;
+    member_keep_why(m, NULL);
     m->made = true;
     m->ep = res->ep;
     if (moved)
@@ -555,6 +569,7 @@ members_swap(struct iscsi_reopen *r, struct login_member *m)
     m->ep = ep;
     m->leave_ns = leave_ns;
     m->made = true;
+    member_keep_why(m, NULL);
     ctl_watch_add(r->ctl, &r->watch, r->sid, r->cid);
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u leads", r->target_name, r->cid);
 }
@@ -662,6 +677,7 @@ members_free(struct iscsi_reopen *r)
 
         assert(m->login == NULL);
         loop_timer_stop(r->loop, &m->timer);
+        free(m->why);
         if (m->undo == NULL)
             continue;
         ctl_unreserve(r->ctl); /* the control plane ends in the middle of it */

@@ -152,6 +152,9 @@ struct reopen_conn {
     enum reopen_state state;     /* UP, LEAVING or LOGIN; any other: it is lost, or not there yet */
     const struct portal *portal; /* where it is logged in or tried, or was last; NULL: not known,
                                     as of a session that is to have one alone; borrowed */
+    int err;         /* why it is not up: -errno; 0: it is, or was not tried, or it leads, and
+                        reopen_get_info tells */
+    const char *why; /* and a sentence; NULL: none is known; borrowed */
 };
 
 /* Fills in *ret with connection number i, of which the leading one is the first.  False: there are

@@ -295,6 +295,8 @@ reopen_get_conn(const struct iscsi_reopen *r, uint32_t i, struct reopen_conn *re
         ret->state = m->state == MEMBER_UP      ? REOPEN_UP
                      : m->state == MEMBER_LOGIN ? REOPEN_LOGIN
                                                 : REOPEN_WAITING;
+        ret->err = m->err;
+        ret->why = m->why;
         portal = &m->portal;
     }
     ret->portal = portal != NULL && portal->host[0] != '\0' ? portal : NULL;

@@ -65,6 +65,9 @@ struct login_member { /* a connection beside the leading one */
     uint32_t tries;       /* that have failed since it was up */
     struct portal portal; /* where it is logged in or tried, or was last; host "": nowhere yet */
     struct undo *undo;    /* NULL: it does not work */
+    int err;              /* why it was lost, or the last login failed: -errno; 0: it is up, or it
+                             has not been tried */
+    char *why;            /* and a sentence; NULL: no memory for it */
 };
 
 struct login_members {

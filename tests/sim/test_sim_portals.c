@@ -194,6 +194,44 @@ addresses(void **state)
     finish(&p);
 }
 
+/* Writes until the second connection is, or is not, logged in and says why not. */
+static void
+write_until_why(struct pw *p, bool why, struct lunette_conn_info *c)
+{
+    uint64_t until = sim_now_ns(p->w.sim) + 60 * LOOP_NS_PER_S;
+
+    do {
+        one_write(p);
+        assert_int_equal(lunette_session_get_conn(lunette_lun_session(p->lun), 1, c), 0);
+        assert_true(sim_now_ns(p->w.sim) < until);
+    } while (why ? c->error == 0 : c->state != LUNETTE_CONN_LOGGED_IN);
+}
+
+/* One that does not come up says why, as long as it does not. */
+static void
+why_not(void **state)
+{
+    struct lunette_conn_info c = LUNETTE_INIT(c);
+    struct pw p;
+
+    (void)state;
+    start(&p, 5, "?nr_connections=2&portals=10.0.0.2&default_time2wait=0");
+    p.lun = p.w.lun = world_open_lun(&p.w);
+    write_until(&p, 1, 1);
+    sim_refuse(p.w.sim, &p.at[0], true);
+    kill_portal(&p, 1, false, true);
+    write_until_why(&p, true, &c);
+    while (strstr(c.error_text, "efused") == NULL) { /* at first it is why it was lost */
+        assert_true(c.error < 0 && c.error_text[0] != '\0' && c.state != LUNETTE_CONN_LOGGED_IN);
+        write_until_why(&p, true, &c);
+    }
+    sim_refuse(p.w.sim, &p.at[0], false);
+    write_until_why(&p, false, &c);
+    assert_int_equal(c.error, 0);
+    assert_string_equal(c.error_text, "");
+    finish(&p);
+}
+
 int
 main(void)
 {
@@ -201,6 +239,7 @@ main(void)
         cmocka_unit_test(one_dies),
         cmocka_unit_test(dead_from_the_first),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(why_not),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,7 +116,7 @@ ENDS_WITH(struct lunette_target, nportals);
 ENDS_WITH(struct lunette_info, error);
 ENDS_WITH(struct lunette_session_info, error_recovery_level_wanted);
 ENDS_WITH(struct lunette_event, nconnections_wanted);
-ENDS_WITH(struct lunette_conn_info, local);
+ENDS_WITH(struct lunette_conn_info, error_text);
 ENDS_WITH(struct lunette_timeouts, reopen_max);
 ENDS_WITH(struct lunette_scsi, sense);
 ENDS_WITH(struct lunette_completion, sense);
