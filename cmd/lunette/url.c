@@ -11,8 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char scheme[] = "iscsi://";
-#define SCHEME_LEN (sizeof(scheme) - 1)
+static const char scheme[] = "iscsi://", iser[] = "iser://"; /* the second is libiscsi's */
 
 struct parts {
     const char *user, *host, *target,
@@ -20,17 +19,33 @@ struct parts {
     size_t user_len, host_len, target_len; /* user with its @, target without its / */
 };
 
+/* The scheme that text begins with, or NULL. */
+static const char *
+scheme_of(const char *text)
+{
+    if (strncasecmp(text, iser, strlen(iser)) == 0)
+        return iser;
+    return strncasecmp(text, scheme, strlen(scheme)) == 0 ? scheme : NULL;
+}
+
+/* The same for what is made of text. */
+static const char *
+scheme_like(const char *text)
+{
+    return scheme_of(text) != NULL ? scheme_of(text) : scheme;
+}
+
 bool
 url_is_iscsi(const char *text)
 {
-    return strncasecmp(text, scheme, SCHEME_LEN) == 0;
+    return scheme_of(text) != NULL;
 }
 
 static struct parts
 split(const char *url)
 {
     struct parts p = {0};
-    const char *s = url_is_iscsi(url) ? url + SCHEME_LEN : url;
+    const char *s = scheme_of(url) != NULL ? url + strlen(scheme_of(url)) : url;
     size_t authority = strcspn(s, "/?");
 
     /* the last @ counts, since a secret may hold one */
@@ -80,7 +95,8 @@ url_without_target(const char *url)
     size_t size = strlen(url) + sizeof(scheme) + 1;
     char *ret = xmalloc(size);
 
-    snprintf(ret, size, "%s%.*s/%s", scheme, (int)(p.user_len + p.host_len), p.user, p.query);
+    snprintf(ret, size, "%s%.*s/%s", scheme_like(url), (int)(p.user_len + p.host_len), p.user,
+             p.query);
     return ret;
 }
 
@@ -110,7 +126,8 @@ url_with_target(const char *base, const char *portal, const char *target)
     size_t size = strlen(base) + strlen(portal) + strlen(encoded) + sizeof(scheme) + 2;
     char *ret = xmalloc(size);
 
-    snprintf(ret, size, "%s%.*s%s/%s%s", scheme, (int)p.user_len, p.user, portal, encoded, p.query);
+    snprintf(ret, size, "%s%.*s%s/%s%s", scheme_like(base), (int)p.user_len, p.user, portal,
+             encoded, p.query);
     free(encoded);
     return ret;
 }

@@ -46,7 +46,7 @@ api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct ap
 
     if (where == NULL) /* as getenv(3) has it */
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: there is none (NULL)");
-    if (url_has_scheme(where))
+    if (url_scheme_len(where) > 0)
         r = url_parse(where, u, err);
     else if (snprintf(text, sizeof(text), URL_SCHEME "%s", where) < (int)sizeof(text))
         r = url_parse(text, u, err);

@@ -571,18 +571,26 @@ url_parse_parts(char *at, struct api_url *u, struct lunette_error *err)
     return r;
 }
 
+/* The scheme names the transport. */
+static int
+url_take_iser(struct api_url *u, struct lunette_error *err)
+{
+    if (u->cfg.transport[0] != '\0' && strcmp(u->cfg.transport, URL_ISER) != 0)
+        return url_fault(err, "iser:// is for transport=iser: for another one, write iscsi://");
+    (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", URL_ISER);
+    return 0;
+}
+
 int
 url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
 {
-    size_t len = strlen(url);
+    size_t len = strlen(url), scheme = url_scheme_len(url);
     char *text;
     int r;
 
     memset(ret, 0, sizeof(*ret));
-    if (!url_has_scheme(url))
-        return url_fault(err, strncasecmp(url, "iser://", 7) == 0
-                                  ? "for iSER, write iscsi:// and ?transport="
-                                  : "want iscsi://host[:port]/target[/lun]");
+    if (scheme == 0)
+        return url_fault(err, "want iscsi://host[:port]/target[/lun]");
     if (len > 4096)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);
@@ -593,7 +601,9 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     text = strdup(url);
     if (text == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = url_parse_parts(text + strlen(URL_SCHEME), ret, err);
+    r = url_parse_parts(text + scheme, ret, err);
+    if (r == 0 && scheme == strlen(URL_SCHEME_ISER))
+        r = url_take_iser(ret, err);
     chap_wipe(text, len);
     free(text);
     if (ret->cfg.offer.time2wait == UINT32_MAX) /* others wait for what a connection has lost */

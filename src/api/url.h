@@ -34,8 +34,10 @@ enum url_option_kind {
 };
 enum url_option_kind url_option_kind(const char *text, size_t len);
 
-/* Parses "iscsi://..." into *ret; cfg.transport is "" where the URL names none, and what the
- * transport can do is the caller's to fill in.  -EINVAL with
+#define URL_ISER "iser" /* the transport that iser:// names */
+
+/* Parses "iscsi://..." or "iser://..." into *ret; cfg.transport is "" where the URL names none, and
+ * what the transport can do is the caller's to fill in.  -EINVAL with
  * what is wrong, which quotes nothing of the URL but the key of an option; *ret is then wiped. */
 int url_parse(const char *url, struct api_url *ret, struct lunette_error *err);
 

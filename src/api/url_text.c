@@ -9,10 +9,16 @@
 #include "base/addr.h"
 #include "base/hex.h"
 
-bool
-url_has_scheme(const char *text)
+size_t
+url_scheme_len(const char *text)
 {
-    return strncasecmp(text, URL_SCHEME, strlen(URL_SCHEME)) == 0;
+    static const char *const known[] = {URL_SCHEME, URL_SCHEME_ISER};
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strncasecmp(text, known[i], strlen(known[i])) == 0)
+            return strlen(known[i]);
+    }
+    return 0;
 }
 
 /* The byte that the %XX at p stands for, or -1 where there is none before end. */

@@ -7,10 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define URL_SCHEME "iscsi://"
+#define URL_SCHEME      "iscsi://"
+#define URL_SCHEME_ISER "iser://" /* libiscsi's, for transport=iser */
 
-/* Does text begin with the scheme, in whatever case?  (RFC 3986 3.1) */
-bool url_has_scheme(const char *text);
+/* The length of the scheme that text begins with, in whatever case (RFC 3986 3.1); 0: with none. */
+size_t url_scheme_len(const char *text);
 
 /* Finds the % between user and secret in [user[%secret]] of len bytes, or NULL.  It is the first
  * one without two hex digits behind it, as libiscsi's URLs have it.  Where there is none, since the

@@ -19,6 +19,7 @@ static const char *const urls[] = {
      "0?target_user=bob&target_password=secret-of-bob"), /* one, on two lines */
     "iscsi://h/iqn.2026-11.example:My_Disk/0",
     "iscsi://h/iqn.2026-11.example:d/0?header_digest=crc32c",
+    "iser://192.0.2.1:3261/iqn.2026-11.example:d/2",
 };
 
 static int

@@ -144,7 +144,19 @@ test_hosts(void **state)
     fails("iscsi://[fe80::1]/" IQN, "add the interface that leads to it (its scope)");
     fails("iscsi://fe80::1/" IQN, "add the interface that leads to it (its scope)");
     fails("iscsi://[fe80::g]/" IQN, "IPv6 address");
-    fails("iser://h/" IQN, "?transport=");
+    assert_int_equal(
+        url_parse("ISER://al%secret-secret@h:3261/" IQN "/3?max_transfer=256k", &u, NULL), 0);
+    assert_string_equal(u.cfg.transport, "iser");
+    assert_string_equal(u.cfg.portal.host, "h");
+    assert_int_equal(u.cfg.portal.port, 3261);
+    assert_string_equal(u.cfg.chap.name, "al");
+    assert_int_equal(u.lun[1], 3);
+    url_wipe(&u);
+    assert_int_equal(url_parse("iser://h/" IQN "?transport=iser", &u, NULL), 0);
+    assert_string_equal(u.cfg.transport, "iser");
+    url_wipe(&u);
+    fails("iser://h/" IQN "?transport=tcp", "for another one, write iscsi://");
+    fails("isers://h/" IQN, "want iscsi://");
 }
 
 static void
