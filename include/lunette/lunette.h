@@ -716,7 +716,8 @@ struct lunette_scsi {
     uint8_t sense[LUNETTE_SENSE_MAX];
 };
 
-/* Returns 0 when a status came back, whatever it is, and -errno when none did. */
+/* Returns 0 when a status came back, whatever it is, and -errno when none did.  -EMSGSIZE: in_len
+ * or out_len is more than a command of this session may move, 16 MiB or what its transport can. */
 LUNETTE_API int lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd,
                              struct lunette_error *err);
 

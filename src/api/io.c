@@ -644,6 +644,16 @@ api_exec_run(struct lunette_lun *lun, struct scsi_exec *x, struct lunette_error 
     return 0;
 }
 
+static int
+io_too_much(const struct lunette_lun *lun, uint32_t len, struct lunette_error *err)
+{
+    const struct scsi_host *h = dataplane_host(lun->s->ctx->dp, lun->s->sid);
+
+    return lunette_fail(err, -EMSGSIZE, LUNETTE_DOM_USAGE, 0,
+                        "raw command: %u bytes, and one command of this session moves %llu at most",
+                        len, h != NULL ? (unsigned long long)h->max_transfer : 0);
+}
+
 int
 lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_error *err)
 {
@@ -666,6 +676,8 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     if (r < 0)
         return api_refuse_write(lun, 0, "CDB with data to the target", err);
     r = api_exec_run(lun, &x, err);
+    if (r == -EMSGSIZE)
+        return io_too_much(lun, x.in.len > x.out.len ? x.in.len : x.out.len, err);
     if (r < 0) {
         x.result.err = r;
         return api_result(lun, &x.result, NULL, "raw command", err);

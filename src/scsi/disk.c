@@ -155,6 +155,9 @@ disk_build_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 
     if (r->cdb_len > s->dev.target->host->max_cdb_len)
         return -EINVAL;
+    if (r->in.len > s->dev.target->host->max_transfer ||
+        r->out.len > s->dev.target->host->max_transfer)
+        return -EMSGSIZE;
     if (r->cdb_len > SCSI_CDB_INLINE) {
         io->sc.cdb_long = r->cdb;
     } else {

@@ -267,6 +267,8 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     assert(x->done != NULL);
     if (x->cdb_len < 6 || x->cdb_len > t->host->max_cdb_len || x->cdb_len > SCSI_CDB_MAX)
         return -EINVAL;
+    if (x->in.len > t->host->max_transfer || x->out.len > t->host->max_transfer)
+        return -EMSGSIZE;
     if (t->host->state == SCSI_HOST_GONE)
         return -ENOTCONN;
     list_init(&x->node);

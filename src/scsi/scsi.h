@@ -293,8 +293,9 @@ struct scsi_exec {
     bool lost;     /* it is to go again since its session was lost */
 };
 
-/* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed
- * or offline, -ENOTCONN no session, -ENXIO another unit is in its place. */
+/* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -EMSGSIZE more data than it
+ * moves in one command, -ENODEV device being removed or offline, -ENOTCONN no session, -ENXIO
+ * another unit is in its place. */
 int scsi_execute(struct scsi_device *dev, struct scsi_exec *x);
 
 /* Asks the unit by task management: eh_query of seam/host.h, and w->done is called once, later.  0,

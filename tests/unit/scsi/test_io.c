@@ -167,6 +167,34 @@ test_pass_through_is_sent_once(void **state)
     }
 }
 
+/* Nor is it sent where the host does not move so much in one command: it is never split. */
+static void
+test_pass_through_is_not_too_long(void **state)
+{
+    static const uint8_t cdb[6] = {SCSI_REQUEST_SENSE, 0, 0, 0, 18, 0};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct io io;
+
+        fd_open(&d);
+        d.f.h.max_transfer = i < 2 ? 17 : 18;
+        memset(&io, 0, sizeof(io));
+        io.iov = (struct iovec){io_mem, 18};
+        io.r = (struct bdev_req){.op = BDEV_SCSI, .cdb = cdb, .cdb_len = 6, .done = io_done};
+        if (i % 2 == 0)
+            io.r.in = sg_from_iov(&io.iov, 1, 0, 18);
+        else
+            io.r.out = sg_from_iov(&io.iov, 1, 0, 18);
+        (void)bdev_submit(d.q, &io.r);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(io.done, 1);
+        assert_int_equal(io.r.result.err, i < 2 ? -EMSGSIZE : 0);
+        assert_int_equal(fh_count(&d.f, SCSI_REQUEST_SENSE), i >= 2);
+        fd_close(&d);
+    }
+}
+
 static void
 test_statuses_and_host_results(void **state)
 {
@@ -832,6 +860,13 @@ test_execute_on_any_type(void **state)
     assert_int_equal(scsi_execute(dev, &x), -EINVAL);
     x.cdb = tur;
     x.cdb_len = 6;
+    d.f.h.max_transfer = 95;
+    x.in = sg_from_iov(&iov, 1, 0, 96);
+    assert_int_equal(scsi_execute(dev, &x), -EMSGSIZE);
+    x.in.len = 0;
+    x.out = sg_from_iov(&iov, 1, 0, 96);
+    assert_int_equal(scsi_execute(dev, &x), -EMSGSIZE);
+    x.out.len = 0;
     fh_script(&d.f, ANSWER(0, EVER, .never = true));
     d.f.nscript = 0;
     d.f.hold = true;
@@ -1087,6 +1122,7 @@ main(void)
         cmocka_unit_test(test_cdb_choice),
         cmocka_unit_test(test_every_row_of_the_sense_table),
         cmocka_unit_test(test_pass_through_is_sent_once),
+        cmocka_unit_test(test_pass_through_is_not_too_long),
         cmocka_unit_test(test_statuses_and_host_results),
         cmocka_unit_test(test_success_after_trouble),
         cmocka_unit_test(test_residuals),
