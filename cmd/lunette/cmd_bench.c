@@ -87,6 +87,8 @@ struct bench {
     bool at_random;
     uint32_t reads_of_2_16; /* share of reads, in 1/65536 */
     uint64_t start_ns, end_ns;
+    struct lunette_session_info session; /* as it was at the beginning, */
+    struct lunette_conn_info conn;       /* with its first connection */
     struct rusage before, after;
     struct lunette_ctx_stats stats_before, stats_after;
     uint32_t given_up;         /* requests that were under way without a connection at the end */
@@ -310,7 +312,7 @@ bench_print_json(const struct bench *b, const struct cli *cli)
 
     return json_print(json_pack(
         "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:o, s:f, s:I, s:I, s:f, "
-        "s:I}",
+        "s:I, s:o, s:o}",
         "rw", workload_names[b->o->rw], "bs", (json_int_t)b->o->bs, "depth",
         (json_int_t)b->o->depth, "loop", lunette_ctx_loop_name(cli->ctx), "ios", (json_int_t)b->ios,
         "reads", (json_int_t)b->reads, "seconds", seconds(b), "iops", (double)b->ios / seconds(b),
@@ -319,7 +321,8 @@ bench_print_json(const struct bench *b, const struct cli *cli)
         share_tells(cli) ? json_boolean(limited_by_cpu(b, cli)) : json_null(), "syscalls_per_io",
         per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios), "errors",
         (json_int_t)b->errors, "outages", (json_int_t)b->outages, "outage_seconds",
-        (double)b->down_ns / 1e9, "connections_lost", (json_int_t)b->conns_lost));
+        (double)b->down_ns / 1e9, "connections_lost", (json_int_t)b->conns_lost, "transport",
+        json_of_name(b->session.transport), "carrier", json_of_name(b->conn.carrier)));
 }
 
 static void
@@ -329,9 +332,12 @@ print_table(const struct bench *b, const struct cli *cli)
     char t[6][TEXT_SIZE];
     double mean = h->count == 0 ? 0 : (double)h->sum / (double)h->count;
 
-    printf("%s, %s requests, depth %" PRIu64 ", %s%s\n", workload_names[b->o->rw],
+    printf("%s, %s requests, depth %" PRIu64 ", %s%s", workload_names[b->o->rw],
            format_size_short(t[0], b->o->bs), b->o->depth, lunette_ctx_loop_name(cli->ctx),
            cli->common.spin_us > 0 ? ", busy polling" : "");
+    if (b->conn.carrier[0] != '\0')
+        printf(", %s by %s", b->session.transport, b->conn.carrier);
+    putchar('\n');
     printf("  requests   %14" PRIu64 "  in %.2f s\n", b->ios, seconds(b));
     if (b->reads > 0 && b->reads < b->ios)
         printf("  reads      %14" PRIu64 "  (%.0f %%)\n", b->reads,
@@ -467,6 +473,10 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
     b->random = now_ns() | 1;
     struct lunette_info info = LUNETTE_INIT(info);
     (void)lunette_get_info(lun, &info);
+    b->session.struct_size = sizeof(b->session);
+    b->conn.struct_size = sizeof(b->conn);
+    (void)lunette_get_session_info(lun, &b->session);
+    (void)lunette_session_get_conn(lunette_lun_session(lun), 0, &b->conn);
     int code = bench_region(o, &info, url, &b->blocks);
     if (code == 0 && lunette_queue_new(lun, (uint32_t)o->depth, &b->q, &err) < 0)
         code = fail_with(&err, url);

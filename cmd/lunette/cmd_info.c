@@ -111,10 +111,11 @@ print_state(const struct lunette_session *session, const struct lunette_session_
     putchar('\n');
     for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++) {
         snprintf(name, sizeof(name), "connection %" PRIu32, c.cid);
-        printf("  %-25s %s%s%s%s%s\n", name, c.portal, c.portal[0] != '\0' ? ", " : "",
-               info_words(conn_state_name(c.state)), c.local[0] != '\0' ? " from " : "", c.local);
+        printf("  %-25s %s%s%s%s%s%s%s\n", name, c.portal, c.portal[0] != '\0' ? ", " : "",
+               info_words(conn_state_name(c.state)), c.local[0] != '\0' ? " from " : "", c.local,
+               c.carrier[0] != '\0' ? " by " : "", c.carrier);
         if (c.error != 0)
-            list_note("%s", c.error_text);
+            printf("  %-25s %s\n", "", c.error_text);
     }
 }
 
@@ -129,6 +130,7 @@ print_session(const struct lunette_session *session, const struct lunette_sessio
     if (s->target_alias[0] != '\0')
         printf("  %-25s %s\n", "alias", s->target_alias);
     printf("  %-25s %s (portal group %u)\n", "portal", s->portal, s->tpgt);
+    printf("  %-25s %s\n", "transport", s->transport);
     print_name("initiator", s->initiator_name);
     *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
     printf("  %-25s ISID %s, TSIH %u\n", "identifiers", isid, s->tsih);

@@ -145,6 +145,8 @@ json_of_conns(const struct lunette_session *session)
     for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++) {
         json_t *j = json_pack("{s:i, s:o, s:o, s:s}", "cid", (int)c.cid, "portal", text(c.portal),
                               "local", text(c.local), "state", conn_state_name(c.state));
+        if (c.carrier[0] != '\0')
+            json_object_set_new(j, "carrier", text(c.carrier));
         if (c.error != 0)
             json_object_set_new(j, "error", text(c.error_text));
         json_array_append_new(list, j);
@@ -195,6 +197,7 @@ json_of_session(const struct lunette_session *session, const struct lunette_sess
         return NULL;
     json_object_update_missing(j, keys);
     json_decref(keys);
+    json_object_set_new(j, "transport", text(s->transport));
     json_object_set_new(j, "connections_wanted", json_integer(s->nconnections_wanted));
     json_object_set_new(j, "error_recovery_level_wanted",
                         json_integer(s->error_recovery_level_wanted));

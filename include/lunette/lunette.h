@@ -417,6 +417,7 @@ struct lunette_session_info {
     char error_text[260];  /* and a sentence */
     uint32_t nconnections_wanted, error_recovery_level_wanted; /* as the URL has them; the target
                               has agreed to max_connections and error_recovery_level */
+    char transport[32]; /* its name, as in lunette_transport_info; "": not known any more */
 };
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
@@ -571,6 +572,8 @@ struct lunette_conn_info {
      * it is, or where lunette_session_info tells. */
     int error;
     char error_text[260];
+    char carrier[96]; /* what its transport says of itself where it is logged in, as "rxe0, memory
+                         windows"; "": nothing */
 };
 
 /* Fills in *ret with the i-th connection, of those that lunette_session_info.nconnections counts.

@@ -49,6 +49,9 @@ api_session_info(const struct lunette_session *s, struct lunette_session_info *r
     const struct iscsi_session *dp = dataplane_session(s->ctx->dp, s->sid);
 
     memset(ret, 0, sizeof(*ret));
+    if (s->logged_in && dataplane_transport(s->ctx->dp, s->sid) != NULL)
+        (void)snprintf(ret->transport, sizeof(ret->transport), "%s",
+                       dataplane_transport(s->ctx->dp, s->sid));
     ret->bends = s->bends | (dp != NULL ? dp->bends : 0);
     (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
     (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
@@ -135,6 +138,9 @@ lunette_session_get_conn(const struct lunette_session *s, size_t i, struct lunet
     conn.error = c.state == REOPEN_UP ? 0 : c.err;
     if (conn.error != 0 && c.why != NULL)
         (void)snprintf(conn.error_text, sizeof(conn.error_text), "%s", c.why);
+    if (c.state == REOPEN_UP)
+        (void)dataplane_conn_describe(s->ctx->dp, s->sid, c.cid, conn.carrier,
+                                      sizeof(conn.carrier));
     if (c.state == REOPEN_UP && dataplane_conn_names(s->ctx->dp, s->sid, c.cid, &local, &peer) == 0)
         (void)sock_addr_format(&local, conn.local, sizeof(conn.local));
     return api_sized_out(ret, API_FIRST_CONN, &conn, sizeof(conn));

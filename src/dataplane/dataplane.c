@@ -250,6 +250,24 @@ dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid, struct so
     return c != NULL ? dp_conn_names(c, ret_local, ret_peer) : -ENOENT;
 }
 
+const char *
+dataplane_conn_describe(struct dataplane *dp, uint32_t sid, uint16_t cid, char *buf, size_t size)
+{
+    struct dp_session *ds = dp_session_find(dp, sid);
+    const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, cid) : NULL;
+
+    buf[0] = '\0';
+    return c != NULL && dp_conn_describe(c, buf, size) ? buf : "";
+}
+
+const char *
+dataplane_transport(struct dataplane *dp, uint32_t sid)
+{
+    const struct dp_session *ds = dp_session_find(dp, sid);
+
+    return ds != NULL ? ds->tt->name : NULL;
+}
+
 bool
 dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid)
 {

@@ -141,6 +141,14 @@ bool dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid);
 int dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid,
                          struct sock_addr *ret_local, struct sock_addr *ret_peer);
 
+/* Says in a few words what carries a connection: buf, or "" where that is not known. */
+const char *dataplane_conn_describe(struct dataplane *dp, uint32_t sid, uint16_t cid, char *buf,
+                                    size_t size);
+
+/* The name of a session's transport, which lives as long as the registry; NULL: there is no such
+ * session. */
+const char *dataplane_transport(struct dataplane *dp, uint32_t sid);
+
 /* The session, for whoever shows its values, or NULL: there is none, or it is not iscsi/'s. */
 const struct iscsi_session *dataplane_session(struct dataplane *dp, uint32_t sid);
 

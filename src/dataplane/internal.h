@@ -300,6 +300,8 @@ int dp_serve_adopt(struct dataplane *dp, const struct iscsi_uevent *ev, struct i
 /* Tells both ends' addresses.  0, or -errno, and then writes neither: the connection is not bound,
  * or its transport does not tell. */
 int dp_conn_names(const struct dp_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer);
+/* What carries the connection, in words.  False, and then writes nothing: as above. */
+bool dp_conn_describe(const struct dp_conn *c, char *buf, size_t size);
 
 extern const struct dp_session_ops dp_iscsi_session_ops;
 /* The connection of a session of these operations is lost. */

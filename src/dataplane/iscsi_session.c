@@ -184,6 +184,17 @@ dp_iscsi_conn_fail(void *conn, enum iscsi_err err, const char *why)
     c->up->conn_failure(c, err, why);
 }
 
+bool
+dp_conn_describe(const struct dp_conn *c, char *buf, size_t size)
+{
+    const struct iscsi_transport *tt = c->session->tt;
+
+    if (!c->bound || c->session->ops != &dp_iscsi_session_ops || tt->describe == NULL)
+        return false;
+    tt->describe(c->handle, buf, size);
+    return true;
+}
+
 int
 dp_conn_names(const struct dp_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer)
 {

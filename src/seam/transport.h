@@ -588,6 +588,9 @@ struct iscsi_transport {
      * destroy_session is called is not removed before.  Not with session_ops. */
     int (*mem_add)(struct iscsi_session *s, void *addr, size_t len, struct lunette_error *err);
     void (*mem_remove)(struct iscsi_session *s, void *addr, size_t len);
+    /* Writes what carries a connection that is bound to buf, in a few words for a person, as
+     * "rxe0, memory windows", of at most size - 1 bytes and a NUL.  May be NULL. */
+    void (*describe)(const struct iscsi_conn *c, char *buf, size_t size);
 };
 
 /* What a shared object exports, once:

@@ -67,7 +67,7 @@ code 2 info "$U/0?max_burst_length=1"; code 2 scsi $U/0 12; code 2 scsi $U/0 zz;
 code 3 info iscsi://127.0.0.1:1/$iqn:disk; says 'nothing listens'
 code 4 info iscsi://$portal/$iqn:chap; says '--chap-file'
 code 4 info iscsi://$portal/$iqn:chap --chap-file wrong
-code 0 info iscsi://$portal/$iqn:chap --chap-file chap --json; json '.session.auth_method == "CHAP mutual"'
+code 0 info iscsi://$portal/$iqn:chap --chap-file chap --json; json '.session.auth_method == "CHAP mutual" and .session.transport == "tcp"'
 LUNETTE_CHAP=alice:alice-secret-1 code 0 info iscsi://$portal/$iqn:chap
 LUNETTE_CHAP_FILE=chap code 0 discover $portal
 code 2 info "iscsi://$portal/$iqn:chap?chap_file=none"; says 'CHAP file none: No such file'

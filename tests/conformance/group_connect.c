@@ -36,6 +36,8 @@ begin(struct conform_world *w, struct opening *o, const char *url)
 static void
 use(struct conform_world *w, struct opening *o)
 {
+    struct lunette_session_info info = LUNETTE_INIT(info);
+    struct lunette_conn_info conn = LUNETTE_INIT(conn);
     struct lunette_error err = LUNETTE_INIT(err);
     uint8_t buf[CONFORM_BLOCK];
 
@@ -44,6 +46,10 @@ use(struct conform_world *w, struct opening *o)
         fail_msg("%s", o->err.msg);
     CONFORM_OK(lunette_pread(o->lun, buf, sizeof(buf), 0, &err), err);
     assert_memory_equal(buf, w->disk, sizeof(buf));
+    assert_int_equal(lunette_get_session_info(o->lun, &info), 0);
+    assert_string_equal(info.transport, conform_tt->name);
+    assert_int_equal(lunette_session_get_conn(lunette_lun_session(o->lun), 0, &conn), 0);
+    assert_int_equal(conn.carrier[0] == '\0', conform_tt->describe == NULL);
     lunette_close(o->lun);
     assert_int_equal(o->done, 1);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,6 +248,12 @@ fake_get_moved(struct iscsi_conn *c, struct iscsi_moved *ret)
     *ret = fake_adapter.moved;
 }
 
+static void
+fake_describe(const struct iscsi_conn *c, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "fake%u", c->cid);
+}
+
 const struct iscsi_transport fake_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
@@ -271,6 +278,7 @@ const struct iscsi_transport fake_transport = {
     .get_moved = fake_get_moved,
     .mem_add = fake_mem_add,
     .mem_remove = fake_mem_remove,
+    .describe = fake_describe,
 };
 
 void
