@@ -58,6 +58,7 @@ struct tgt_conn {
     struct tgt_session *sess; /* NULL until login knows it */
     struct tgt_login *login;  /* while logging in */
     enum tgt_conn_state state;
+    bool rdma;     /* it came in over iSER (RFC 7145); set before its first PDU */
     bool recovers; /* it is logged out, so that its tasks can be reassigned */
     bool lost;     /* state DEAD, and its tasks wait: lost.c */
     bool asked;    /* the initiator has asked for its end, and need not be told on another one */
