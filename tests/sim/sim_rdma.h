@@ -57,34 +57,42 @@ void sim_rdma_configure(struct sim *sim, const struct sim_rdma_config *cfg);
 enum sim_rdma_way { SIM_RDMA_TO_SERVER, SIM_RDMA_TO_CLIENT, SIM_RDMA_WAYS };
 
 enum sim_rdma_stage {
-    SIM_RDMA_POSTED, /* it was posted, the verdict is not looked at, and a change changes nothing */
-    SIM_RDMA_ARRIVES, /* it is there, a receive is posted for it: the verdict decides */
-    SIM_RDMA_CLOSED,  /* no message: the end that this way begins at has disconnected or closed */
+    SIM_RDMA_MADE,   /* no request: the server has accepted, and the client hears of it (way:
+                        TO_CLIENT) */
+    SIM_RDMA_POSTED, /* it was posted; the verdict is not looked at, and a change changes nothing */
+    SIM_RDMA_ARRIVES, /* it is its turn, a receive is there for it, nothing has moved: the verdict
+                         decides */
+    SIM_RDMA_CLOSED,  /* no request: the end that this way begins at has disconnected or closed */
 };
 
-/* A Send message. */
+enum sim_rdma_kind { SIM_RDMA_A_SEND, SIM_RDMA_A_WRITE, SIM_RDMA_A_READ };
+
+/* What goes from one end to the other: a Send message, or a request to write or read. */
 struct sim_rdma_message {
     enum sim_rdma_stage stage;
     uint32_t conn; /* the how many-th connection of the world that was asked for, from 1 on */
     const struct sock_addr *server; /* the address that was asked for */
     enum sim_rdma_way way;
-    uint32_t number;     /* the how many-th message of this connection and way, from 1 on */
-    uint32_t invalidate; /* the rkey that it invalidates; 0: none */
-    uint8_t *bytes;      /* what is changed here at ARRIVES goes on so; its length stays */
-    uint32_t len;
+    enum sim_rdma_kind kind;
+    uint32_t number;      /* the how many-th request of this connection and way, from 1 on */
+    uint32_t invalidate;  /* SEND: the rkey that it invalidates; 0: none */
+    uint64_t remote_addr; /* WRITE, READ: of the end that this way leads to */
+    uint32_t rkey;
+    uint8_t *bytes; /* SEND, else NULL; what is changed here at ARRIVES goes on so */
+    uint32_t len;   /* of the message or transfer; it stays */
 };
 
-/* What becomes of a message that arrives. */
+/* What becomes of a request that arrives. */
 enum sim_rdma_verdict {
     SIM_RDMA_PASS,
     SIM_RDMA_HOLD,       /* it waits, and all of its way behind it: see sim_rdma_hold */
-    SIM_RDMA_SWALLOW,    /* as if it had not been sent: no fabric does this, but peers do */
+    SIM_RDMA_SWALLOW,    /* as if it had not been posted: no fabric does this, but peers do */
     SIM_RDMA_CUT_BEFORE, /* sim_rdma_cut, as SIM_RDMA_LEAVE, and it does not go on */
-    SIM_RDMA_CUT_INSIDE, /* half of it is in the receive's memory, then the same */
+    SIM_RDMA_CUT_INSIDE, /* half of it is moved, then the same */
     SIM_RDMA_CUT_BEHIND, /* all of it goes on, then the same */
 };
 
-/* fn is asked about every Send message; NULL: all pass.  It may use every function here. */
+/* fn is asked about every request; NULL: all pass.  It may use every function here. */
 void sim_rdma_tap(struct sim *sim,
                   enum sim_rdma_verdict (*fn)(void *user, const struct sim_rdma_message *m),
                   void *user);
@@ -94,7 +102,7 @@ void sim_rdma_tap(struct sim *sim,
  * those that come later too.  Off: it goes on, and the tap is asked about it again; off with 0 also
  * ends what was held one by one and by SIM_RDMA_HOLD. */
 void sim_rdma_hold(struct sim *sim, uint32_t conn, enum sim_rdma_way way, bool on);
-/* Bytes of messages that have arrived and are held. */
+/* Bytes of messages and writes that have arrived and wait, since their way is held. */
 uint64_t sim_rdma_kept(const struct sim *sim, enum sim_rdma_way way);
 
 struct sim_rdma_stats {
@@ -134,6 +142,11 @@ enum sim_rdma_use {
  * must not be in it. */
 unsigned sim_rdma_owns(const struct sim *sim, const void *addr, size_t len);
 
+/* Whether an rkey of one end of a connection, the one that `way` leads to, is open to the other:
+ * a bound window, or a region with access, of an endpoint that is not closed. */
+bool sim_rdma_key_is_open(const struct sim *sim, uint32_t conn, enum sim_rdma_way way,
+                          uint32_t rkey);
+
 /* fn is called, in the middle of the call that is wrong, when an owner breaks seam/rdma.h: memory
  * deregistered that is in use, a window freed that is bound, an endpoint used in a state that has
  * no such call.  NULL, as at first: the sentence is printed and the program aborts. */
@@ -172,8 +185,8 @@ enum sim_rdma_cut {
 int sim_rdma_cut(struct sim *sim, const struct sock_addr *server, enum sim_rdma_cut how);
 /* Cuts one of the connections that are up: the n-th, counted round. */
 void sim_rdma_cut_one(struct sim *sim, unsigned n, enum sim_rdma_cut how);
-/* Cuts each connection that is up, and the next one made, when that many more messages have been
- * delivered on that way: before the next.  UINT64_MAX: never. */
+/* Cuts each connection that is up, and the next one made, as soon as that many more requests of
+ * that way - messages, writes, reads - are done.  UINT64_MAX: never. */
 void sim_rdma_cut_after(struct sim *sim, const struct sock_addr *server, enum sim_rdma_cut how,
                         uint64_t to_server, uint64_t to_client);
 
