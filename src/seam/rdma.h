@@ -34,10 +34,10 @@
 #include "base/err.h"
 #include "seam/loop.h"
 
-#define RNIC_PRIVATE_MAX 56 /* bytes of private data in a connect request that any fabric carries  \
-                             */
-#define RNIC_SGE_MAX    2   /* pieces of memory of one work request */
-#define RNIC_DEVICE_MAX 63  /* bytes of a device's name, without the NUL */
+/* Bytes of private data in a connect request that any fabric carries. */
+#define RNIC_PRIVATE_MAX 56
+#define RNIC_SGE_MAX     2  /* pieces of memory of one work request */
+#define RNIC_DEVICE_MAX  63 /* bytes of a device's name, without the NUL */
 
 /* Memory of a connection that the device may use.  The keys are the implementation's to choose; an
  * rkey is an STag of RFC 7145, by which the peer names the memory. */
@@ -83,8 +83,9 @@ enum rnic_op {
 struct rnic_wr {
     uint64_t id; /* the owner's; it comes back in the completion */
     enum rnic_op op;
-    bool quiet; /* completes only where it fails.  It holds its place in the queue until a later one
-                   that is not quiet completes, so that one in a few is not */
+    bool quiet; /* completes only where it fails: of one that was done nothing is heard, at the end
+                   of a connection either.  It holds its place in the queue until a later one that
+                   is not quiet completes, so that one in a few is not */
     uint8_t nsge; /* SEND, WRITE, READ: 1..RNIC_SGE_MAX */
     struct rnic_sge sge[RNIC_SGE_MAX];
     uint64_t remote_addr; /* WRITE, READ */
@@ -136,21 +137,24 @@ struct rnic_events {
     /* The route to the peer and with it the device are known, and rnic_caps tells what it can do.
      */
     void (*resolved)(void *user);
-    /* The connection is up.  private_data is the peer's, borrowed for the call; its length is what
-     * the fabric carried, which may be more than the peer gave, with zeroes. */
+    /* The connection is up; no completion comes before this.  private_data is the peer's, borrowed
+     * for the call; its length is what the fabric carried, which may be more than the peer gave,
+     * with zeroes. */
     void (*established)(void *user, const void *private_data, size_t len);
     /* It did not come up, the peer has left, or the device is gone: err is -errno, why a sentence,
      * borrowed for the call.  Once at most, and not after rnic_disconnect.  Of a peer that has left
-     * it may come late or never: a completion that is not RNIC_OK may be the only sign.  What is
-     * posted comes back only after rnic_disconnect.  -ECONNREFUSED: nobody listens, or the listener
-     * refused; -ETIMEDOUT, -EHOSTUNREACH: nobody has the address. */
+     * it may come late or never: a completion that is not RNIC_OK may be the only sign.  What was
+     * done before may complete after it; the rest of what is posted comes back only after
+     * rnic_disconnect.  -ECONNREFUSED: nobody listens, or the listener refused; -ETIMEDOUT,
+     * -EHOSTUNREACH: nobody has the address. */
     void (*ended)(void *user, int err, const char *why);
     /* On a listener, a peer asks to connect.  The callee owns ep from now on: it calls
      * rnic_set_events, and rnic_accept or rnic_close now or later.  The others are borrowed. */
     void (*requested)(void *user, struct rnic_ep *ep, const struct sock_addr *peer,
                       const void *private_data, size_t len);
-    /* n work requests are done, in the order of their completion; wc is borrowed.  The owner that
-     * calls rnic_close inside gets none of those that were to follow. */
+    /* n work requests are done, in the order of their completion, and their places in the queues
+     * are free; wc is borrowed.  The owner that calls rnic_close inside gets none of those that
+     * were to follow. */
     void (*completed)(void *user, const struct rnic_wc *wc, unsigned n);
 };
 
@@ -316,7 +320,8 @@ rnic_mw_free(struct rnic_ep *ep, struct rnic_mw *mw)
     ep->ops->mw_free(ep, mw);
 }
 
-/* Posts n requests, which leave together.  0: all are posted; -EAGAIN: not one is, since the send
+/* Posts n requests, which leave together; from `established` on, and what is posted after the end
+ * comes back flushed, as the rest does.  0: all are posted; -EAGAIN: not one is, since the send
  * queue has no room for all n; else the connection is of no more use, and how many were posted is
  * not known: rnic_disconnect brings back those that were.  wr is borrowed for the call, memory that
  * it names until the completion. */
@@ -326,8 +331,8 @@ rnic_post_send(struct rnic_ep *ep, const struct rnic_wr *wr, unsigned n)
     return ep->ops->post_send(ep, wr, n);
 }
 
-/* Posts n receives; the rest is as with rnic_post_send.  Where none is posted, what the peer sends
- * waits there, and no harm is done. */
+/* Posts n receives, from `resolved` or `requested` on; the rest is as with rnic_post_send.  Where
+ * none is posted, what the peer sends waits there, and no harm is done. */
 static inline int
 rnic_post_recv(struct rnic_ep *ep, const struct rnic_recv *r, unsigned n)
 {
