@@ -184,6 +184,7 @@ struct loop {
     struct log_limit flights;    /* of the flight recorders that are written to the log */
     const struct rnic_ops *rnic; /* seam/rdma.h: borrowed; NULL: this loop has no RDMA */
     void *rnic_state;            /* its own; NULL while nobody uses it */
+    uint64_t rnic_spin_ns;       /* what rnic_spin was told last, for rnic */
 };
 
 /* The public head of every stream. */
