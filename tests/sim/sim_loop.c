@@ -635,6 +635,7 @@ sim_loop(struct sim *sim)
     list_init(&l->dead);
     list_init(&l->watches);
     list_push_back(&sim->loops, &l->node);
+    sim_rdma_new_loop(sim, l);
     return &l->pub;
 }
 
@@ -660,6 +661,7 @@ sim_free(struct sim *sim)
 
     if (sim == NULL)
         return;
+    sim_rdma_free(sim);
     while (!list_empty(&sim->loops))
         sim_loop_free(container_of(sim->loops.next, struct sim_loop, node));
     sim_net_free(sim);

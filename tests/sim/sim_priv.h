@@ -30,6 +30,7 @@ struct sim {
     int next_bell;
     uint32_t next_id; /* of streams and connections */
     uint16_t next_port;
+    struct rsim *rdma; /* NULL: its loops have no RDMA device */
 };
 
 struct sim_loop {
@@ -63,6 +64,7 @@ enum sim_note {
     NOTE_ARRIVE,
     NOTE_CUT,
     NOTE_WATCH,
+    NOTE_RDMA,
 };
 
 static inline struct sim_loop *
@@ -88,6 +90,10 @@ void sim_unwatch(struct loop *l, struct loop_watch *w);
 bool sim_watches_ready(const struct sim_loop *l);
 void sim_dispatch_watches(struct sim_loop *l);
 void sim_watch_free(struct sim *sim);
+
+/* sim_rdma.c */
+void sim_rdma_new_loop(struct sim *sim, struct sim_loop *l);
+void sim_rdma_free(struct sim *sim);
 
 /* sim_net.c */
 int sim_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
