@@ -294,7 +294,7 @@ client_up(struct rsim_conn *c)
     struct rsim_ep *ep = c->ep[0];
 
     sim_event_del(c->r->sim, &c->timeout);
-    if (ep == NULL || ep->disconnected || ep->end_due || ep->error)
+    if (ep == NULL || ep->disconnected || ep->end_due || ep->told_end || ep->error)
         return;
     ep->state = RSIM_UP;
     ep->can_receive = true;
@@ -309,7 +309,7 @@ step_use(struct rsim_conn *c)
     struct rsim_ep *ep = c->ep[1];
 
     sim_event_del(c->r->sim, &c->timeout);
-    if (ep == NULL || ep->disconnected || ep->end_due || ep->error)
+    if (ep == NULL || ep->disconnected || ep->end_due || ep->told_end || ep->error)
         return;
     ep->state = RSIM_UP;
     ep->up_due = true;

@@ -122,6 +122,9 @@ struct sim_rdma_stats {
 const struct sim_rdma_stats *sim_rdma_stats(const struct sim *sim);
 /* Connections to a server that are up at both ends; NULL: to all. */
 unsigned sim_rdma_links(const struct sim *sim, const struct sock_addr *server);
+/* Connections that their client has disconnected or closed and their server has not: it may still
+ * receive what was sent to it before. */
+unsigned sim_rdma_orphans(const struct sim *sim);
 
 /* ---- Judging -------------------------------------------------------------------------------- */
 

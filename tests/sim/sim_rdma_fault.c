@@ -409,6 +409,25 @@ sim_rdma_links(const struct sim *sim, const struct sock_addr *server)
     return n;
 }
 
+static bool
+has_left(const struct rsim_ep *ep)
+{
+    return ep == NULL || ep->dead || ep->disconnected;
+}
+
+unsigned
+sim_rdma_orphans(const struct sim *sim)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH (p, &sim->rdma->conns) {
+        const struct rsim_conn *c = container_of(p, struct rsim_conn, node);
+
+        n += has_left(c->ep[0]) && !has_left(c->ep[1]);
+    }
+    return n;
+}
+
 void
 rsim_faults_free(struct rsim *r)
 {
