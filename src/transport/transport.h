@@ -82,6 +82,9 @@ const char *transport_cap_words(uint32_t caps, char *buf, size_t size);
 
 /* Sockets: "tcp", as iscsiadm calls it. */
 extern const struct iscsi_transport sw_tcp_transport;
+/* RDMA: "iser" (RFC 7145), on what the loop has of seam/rdma.h.  Whether there is a device is not
+ * known here, so that whoever registers it sets `usable`. */
+extern const struct iscsi_transport iser_transport;
 
 /* For tests, on a connection of sw_tcp and between two of its operations: asserts that the room in
  * conn->gather, which says that commands may take the fast path, is there for them, and the same of
