@@ -112,7 +112,7 @@ static bool
 attempt_is_refusal(const struct lunette_error *err)
 {
     return (err->domain == LUNETTE_DOM_LOGIN && !login_error_retryable(err)) ||
-           (err->domain == LUNETTE_DOM_USAGE && err->code == -EINVAL);
+           (err->domain == LUNETTE_DOM_USAGE && (err->code == -EINVAL || err->code == -ENODEV));
 }
 
 /* Has the data plane gone, as control_loop_lost is told a little later?  It is no try of a target.

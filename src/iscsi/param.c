@@ -154,6 +154,9 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
         !(pub->tt->caps & (p == ISCSI_PARAM_HEADER_DIGEST ? CAP_HDRDGST : CAP_DATADGST)))
         return lunette_fail(err, -ENOTSUP, LUNETTE_DOM_USAGE, 0, "transport %s has no digests",
                             pub->tt->name);
+    if (p == ISCSI_PARAM_OPTIONS && pub->tt->set_param == NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "transport %s has no options",
+                            pub->tt->name);
     if (p == ISCSI_PARAM_TASK_REPORTING)
         c->session->pub.params.fast_abort = strcmp(value, "FastAbort") == 0;
     else if (row->type == V_NUM || row->type == V_NUM_OR_NEVER)

@@ -198,6 +198,29 @@ check_lists(const struct login_config *cfg, struct lunette_error *err)
     return 0;
 }
 
+/* What does not name its transport was meant for another one, or is misspelled. */
+static int
+check_options(const struct login_config *cfg, struct lunette_error *err)
+{
+    const char *at = cfg->transport_options;
+    size_t own = strlen(cfg->transport);
+
+    if (strnlen(at, LOGIN_OPTIONS_MAX + 1) > LOGIN_OPTIONS_MAX)
+        return config_fault(err, "the transport's options are longer than 255 bytes");
+    while (*at != '\0') {
+        size_t len = strcspn(at, "&"), name = strcspn(at, "=&");
+
+        if (name == len || name <= own + 1 || strncmp(at, cfg->transport, own) != 0 ||
+            at[own] != '_')
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "transport option \"%.*s\": want NAME=VALUE, where NAME begins "
+                                "with %s_, as the transport is %s",
+                                len > 60 ? 60 : (int)len, at, cfg->transport, cfg->transport);
+        at += len + (at[len] == '&');
+    }
+    return 0;
+}
+
 int
 login_config_check(const struct login_config *cfg, struct lunette_error *err)
 {
@@ -236,7 +259,9 @@ login_config_check(const struct login_config *cfg, struct lunette_error *err)
         return config_fault(err, "the replacement timeout is neither -1 nor 0 to 31536000 s");
     if (cfg->max_redirects > LOGIN_REDIRECTS_MAX)
         return config_fault(err, "more than 16 redirections are not followed");
-    r = check_auth(cfg, err);
+    r = check_options(cfg, err);
+    if (r == 0)
+        r = check_auth(cfg, err);
     if (r == 0)
         r = check_lists(cfg, err);
     return r < 0 ? r : check_offer(cfg, err);

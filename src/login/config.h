@@ -20,8 +20,9 @@
 #define LOGIN_LIST_MAX      63 /* bytes of a list offered, e.g. "CRC32C,None" */
 #define LOGIN_REDIRECTS_MAX 16
 #define LOGIN_ISID_LEN      6
-#define LOGIN_GROUP_MAX     7  /* further portals of a session */
-#define LOGIN_CONNS_MAX     32 /* connections of a session: IPC_CONNS_MAX */
+#define LOGIN_OPTIONS_MAX   (IPC_VALUE_MAX - 1) /* bytes of a transport's options */
+#define LOGIN_GROUP_MAX     7                   /* further portals of a session */
+#define LOGIN_CONNS_MAX     32                  /* connections of a session: IPC_CONNS_MAX */
 
 enum login_kind {
     LOGIN_NEW,      /* a new session with its leading connection */
@@ -64,6 +65,9 @@ struct login_config {
     /* The name of the transport.  The login asks the data plane what that transport can do, and
      * offers no more than that. */
     char transport[IPC_NAME_MAX];
+    /* Its own options as ISCSI_PARAM_OPTIONS has them, "": none.  The NAME of each begins with the
+     * name of the transport and an underscore; the rest is for the transport to judge. */
+    char transport_options[LOGIN_OPTIONS_MAX + 1];
     struct stream_opts sock; /* of the socket, where the transport takes a descriptor */
     bool zero_copy;          /* the transport may lend payload to the kernel */
 

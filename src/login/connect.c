@@ -97,6 +97,13 @@ login_pass_over(struct iscsi_login *l)
     return true;
 }
 
+/* What is wrong with a request would be wrong again; anything else may be better next time. */
+static enum lunette_domain
+connect_domain(const struct lunette_error *why)
+{
+    return why->domain == LUNETTE_DOM_USAGE ? LUNETTE_DOM_USAGE : LUNETTE_DOM_CONNECT;
+}
+
 /* Ends the attempt with an error.  It is called in the states RESOLVE and CONNECT and in actions
  * that lead to them, where nothing else sets l->err, so an error that is there already is the
  * first. */
@@ -110,6 +117,9 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
         (void)lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
                            "%s %s: no answer in time (%u ms for %d addresses)", what,
                            connect_where(l, buf), connect_allowed_ms(l), l->naddrs);
+    else if (l->connect_why.code == -errnum)
+        (void)lunette_fail(err, -errnum, connect_domain(&l->connect_why), (uint32_t)errnum,
+                           "%s %s: %s", what, connect_where(l, buf), l->connect_why.msg);
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
                            connect_where(l, buf), connect_reason(l, errnum, no_device));
@@ -129,6 +139,10 @@ login_on_transport(void *user, const struct iscsi_reply *rep)
         l->caps = rep->r.transport.caps;
         l->max_recv_dlength = rep->r.transport.max_recv_dlength;
         verdict.err = login_config_check_caps(&l->cfg, l->caps, &verdict.why);
+    } else if (rep->why.code < 0 && (rep->err == -ENOENT || rep->err == -ENODEV)) {
+        /* There is no such transport, or nothing on this machine for it: no later try helps. */
+        verdict.err = verdict.why.code = -ENODEV;
+        verdict.why.domain = LUNETTE_DOM_USAGE;
     }
     login_replied(l, &verdict);
 }
@@ -354,12 +368,14 @@ on_ep_connect(void *user, const struct iscsi_reply *rep)
         l->ep = rep->r.ep;
     if (!ep_still_wanted(l))
         return;
-    if (rep->err < 0)
+    if (rep->err < 0) {
+        l->connect_why = rep->why;
         ep_failed(l, rep->err);
-    else if (l->attempt_over)
+    } else if (l->attempt_over) {
         ep_failed(l, -ETIMEDOUT);
-    else
+    } else {
         ep_poll(l);
+    }
 }
 
 static void
@@ -370,6 +386,7 @@ connect_ep(struct iscsi_login *l)
     memcpy(ev.u.ep_connect.transport, l->cfg.transport, sizeof(ev.u.ep_connect.transport));
     ev.u.ep_connect.to = l->addrs[l->iaddr];
     ev.u.ep_connect.source = l->cfg.sock.source;
+    memcpy(ev.u.ep_connect.options, l->cfg.transport_options, sizeof(ev.u.ep_connect.options));
     l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_connect);
 }
 
@@ -394,6 +411,7 @@ login_connect_next(struct iscsi_login *l)
     l->connect_began_ns = now;
     loop_timer_start(l->loop, &l->step, left);
     l->attempt_over = false;
+    l->connect_why.code = 0;
     if (!by_socket(l)) {
         connect_ep(l);
         return;

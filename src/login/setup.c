@@ -8,6 +8,27 @@
 
 #include "login/task.h"
 
+/* Sends SET_PARAMs; after one that could not be sent it sends no more. */
+struct setter {
+    struct iscsi_login *l;
+    bool ok;
+};
+
+static void
+set_text(struct setter *s, enum iscsi_param p, const char *value)
+{
+    struct iscsi_login *l = s->l;
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = l->sid, .cid = l->cfg.cid};
+    size_t len = strlen(value);
+
+    if (!s->ok)
+        return;
+    assert(len < sizeof(ev.u.set_param.value));
+    ev.u.set_param.param = p;
+    memcpy(ev.u.set_param.value, value, len + 1);
+    s->ok = login_request(l, &ev, NULL, 0, login_on_reply);
+}
+
 /* ---- session, connection, descriptor ------------------------------------------------------- */
 
 static void
@@ -80,9 +101,14 @@ login_bind_conn(struct iscsi_login *l)
 {
     struct iscsi_uevent ev = {
         .type = ISCSI_UEVENT_BIND_CONN, .sid = l->sid, .cid = l->cfg.cid, .ep = l->ep};
+    struct setter s = {.l = l, .ok = true};
     int fd = -1;
 
     assert((l->stream != NULL) != (l->ep != 0)); /* one of the two is what is handed over */
+    if (l->cfg.transport_options[0] != '\0')
+        set_text(&s, ISCSI_PARAM_OPTIONS, l->cfg.transport_options);
+    if (!s.ok)
+        return;
     if (l->stream != NULL) {
         fd = stream_release(l->stream);
         l->stream = NULL;
@@ -149,27 +175,6 @@ iscsi_login_req(struct iscsi_login *l)
 }
 
 /* ---- full feature phase -------------------------------------------------------------------- */
-
-/* Sends SET_PARAMs; after one that could not be sent it sends no more. */
-struct setter {
-    struct iscsi_login *l;
-    bool ok;
-};
-
-static void
-set_text(struct setter *s, enum iscsi_param p, const char *value)
-{
-    struct iscsi_login *l = s->l;
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = l->sid, .cid = l->cfg.cid};
-    size_t len = strlen(value);
-
-    if (!s->ok)
-        return;
-    assert(len < sizeof(ev.u.set_param.value));
-    ev.u.set_param.param = p;
-    memcpy(ev.u.set_param.value, value, len + 1);
-    s->ok = login_request(l, &ev, NULL, 0, login_on_reply);
-}
 
 static void
 set_num(struct setter *s, enum iscsi_param p, uint32_t value)

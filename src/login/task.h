@@ -101,8 +101,9 @@ struct iscsi_login {
     uint32_t bends;            /* bits of enum wire_bend that earlier attempts have shown */
     struct resolve *resolving;
     struct sock_addr addrs[LOOP_RESOLVE_MAX];
-    int connect_errno; /* of the last address tried, positive */
-    int naddrs, iaddr; /* iaddr: the address that is being tried */
+    int connect_errno;                /* of the last address tried, positive */
+    struct lunette_error connect_why; /* what the transport says of that; code 0: nothing */
+    int naddrs, iaddr;                /* iaddr: the address that is being tried */
     uint64_t connect_until_ns;
     uint64_t connect_began_ns, connect_ns; /* to the address that is being tried */
     uint64_t asked_ns,

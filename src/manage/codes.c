@@ -51,6 +51,7 @@ manage_code_of_errno(int err)
         {ENETUNREACH, MANAGE_CONNECT},
         {ECONNRESET, MANAGE_CONNECT},
         {EOPNOTSUPP, MANAGE_NOT_SUPPORTED},
+        {ENODEV, MANAGE_TRANSPORT_NOT_FOUND},
         {EAGAIN, MANAGE_AGAIN},
         {ENOTCONN, MANAGE_NOT_CONNECTED},
         {ENOSPC, MANAGE_DATABASE}, /* it is records that are written */

@@ -30,6 +30,59 @@ generations_go_around(void **state)
     }
 }
 
+/* CSN-02, CSN-07: what the target says that it has had is no number of ours: tgt is one ahead after
+ * a login over iSER, and has no answer for a command that follows it.  It may ping at once, too,
+ * and wants no answer. */
+static void
+numbers_go_on_from_what_was_sent(void **state)
+{
+    struct world *w = world_new(35);
+    union bhs_any h;
+    struct cmd c;
+
+    (void)state;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_SESSION), 0);
+    w->sid = w->reply.sid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    world_login_ahead(w, 0xfffffffe, 4, 1);
+    world_start(w);
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+    fake_turn(&w->fl);
+    assert_null(fake_last(ISCSI_OP_NOP_OUT));
+    for (uint32_t i = 0; i < 8; i++) {
+        one_command(w, &c, true);
+        assert_int_equal(get32(fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd.cmd_sn), 0xfffffffe + i);
+        fake_adapter.exp_cmdsn = 0xffffffff + i;
+        fake_adapter.max_cmdsn = fake_adapter.exp_cmdsn + 3;
+        assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+        assert_int_equal(c.done, 1);
+    }
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
+/* A transport that takes no parameters has no options, and whoever gives it some hears of that. */
+static void
+options_are_for_those_that_have_them(void **state)
+{
+    struct world *w = world_new(36);
+
+    (void)state;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_SESSION), 0);
+    w->sid = w->reply.sid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_null(fake_transport.set_param);
+    assert_int_equal(world_param(w, ISCSI_PARAM_OPTIONS, "fake_x=1"), -EINVAL);
+    assert_non_null(strstr(w->reply.why.msg, "has no options"));
+    world_free(w);
+}
+
 /* ID-11, ID-12, ID-19: a tag is never the reserved one, and a late answer hits no newer task. */
 static void
 tags_change_with_each_use(void **state)
@@ -848,6 +901,8 @@ main(int argc, char **argv)
         cmocka_unit_test(rejected_data_ends_no_command),
         cmocka_unit_test(refusals_have_no_numbers),
         cmocka_unit_test(generations_go_around),
+        cmocka_unit_test(numbers_go_on_from_what_was_sent),
+        cmocka_unit_test(options_are_for_those_that_have_them),
         cmocka_unit_test(tags_change_with_each_use),
         cmocka_unit_test(immediate_requests_take_no_number),
         cmocka_unit_test(every_kind_of_pdu_opens_the_window),

@@ -158,9 +158,9 @@ world_param(struct world *w, enum iscsi_param p, const char *value)
 }
 
 /* A login of one exchange, which begins with CmdSN; the target opens a window of that many
- * commands. */
+ * commands, and says with the last response that it has had `ahead` of them. */
 static inline void
-world_login(struct world *w, uint32_t cmdsn, uint32_t window)
+world_login_ahead(struct world *w, uint32_t cmdsn, uint32_t window, uint32_t ahead)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = w->cid};
     const struct fake_sent *s;
@@ -178,11 +178,18 @@ world_login(struct world *w, uint32_t cmdsn, uint32_t window)
     bhs_init(&h, ISCSI_OP_LOGIN_RSP, bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT));
     h.h.itt = s->h.h.itt;
     fake_adapter.stat_sn = 0xffffffff;
-    fake_adapter.exp_cmdsn = cmdsn;
+    fake_adapter.exp_cmdsn = cmdsn + ahead;
     fake_adapter.max_cmdsn = cmdsn + window - 1;
     assert_int_equal(fake_pdu(&h, NULL, 0, true), ISCSI_RX_HOLD);
+    fake_adapter.exp_cmdsn = cmdsn;
     fake_advance(&w->fl, SEC(1));
     assert_int_equal(w->event.type, ISCSI_KEVENT_RECV_PDU);
+}
+
+static inline void
+world_login(struct world *w, uint32_t cmdsn, uint32_t window)
+{
+    world_login_ahead(w, cmdsn, window, 0);
 }
 
 static inline struct world *

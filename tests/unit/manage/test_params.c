@@ -146,6 +146,7 @@ codes_are_exit_codes(void **state)
     assert_int_equal(manage_code_of_errno(-EINVAL), 7);
     assert_int_equal(manage_code_of_errno(ENOENT), 21);
     assert_int_equal(manage_code_of_errno(-ENOTTY), 1);
+    assert_int_equal(manage_code_of_errno(-ENODEV), 12); /* a transport that cannot be */
     assert_int_equal(manage_code_of_errno(-ENOSPC), MANAGE_DATABASE);
     assert_int_equal(manage_code_of_errno(0), 0);
 }
