@@ -14,6 +14,9 @@
 #include "login/logical.h"
 #include "wire/params.h"
 
+/* What LIO has room for in a PDU that is sent to it over RDMA, whatever it agrees on. */
+#define TARGET_RECV_DSEG_MAX 8192
+
 /* Over several connections a reset is told on each that it concerns, where the target knows how.  A
  * transport that sends data by itself could not stop it. */
 static const char *
@@ -53,25 +56,45 @@ our_value(const struct nego *n, const struct key *k, char *buf, size_t size)
 }
 
 static bool
-is_iser_key(enum key_id id)
+by_rdma(const struct nego *n)
 {
-    return id == KEY_RDMA_EXTENSIONS || id == KEY_TARGET_RECV_DSEG ||
-           id == KEY_INITIATOR_RECV_DSEG || id == KEY_MAX_UNEXPECTED_PDUS ||
-           id == KEY_MAX_AHS_LENGTH || id == KEY_TAGGED_SOLICITED_ONLY ||
-           id == KEY_ISER_HELLO_REQUIRED;
+    return n->caps & CAP_RDMA;
+}
+
+/* Tells whether it is for the transport to say if k is sent, and then *ret.  Over iSER two lengths
+ * take the place of MaxRecvDataSegmentLength (ISR-02).  What else RFC 7145 has keys for stays as it
+ * is by default, and is not sent, since most targets do not know those keys: there is no limit to
+ * what comes unasked, as it waits for a receive (6.7), and there are no Hello messages (6.10).
+ * Digests are irrelevant there, but LIO takes one for agreed on, and makes none: it hears of None.
+ */
+static bool
+depends_on_rdma(const struct nego *n, const struct key *k, bool *ret)
+{
+    if (k->id == KEY_RDMA_EXTENSIONS || k->id == KEY_TARGET_RECV_DSEG ||
+        k->id == KEY_INITIATOR_RECV_DSEG)
+        *ret = n->offer.rdma_extensions;
+    else if (k->id == KEY_MAX_RECV_DSEG)
+        *ret = !by_rdma(n);
+    else if (k->irrelevant == KEY_IRR_ISER || k->irrelevant == KEY_IRR_NOT_ISER)
+        *ret = k->irrelevant == KEY_IRR_ISER;
+    else
+        return false;
+    return true;
 }
 
 /* Tells whether we send k in the operational stage. */
 static bool
 offers(const struct nego *n, const struct key *k)
 {
+    bool decided;
+
     if (k->field < 0 || k->stage != KEY_STAGE_OPER || k->use_initiator == 0 ||
         k->result == KEY_RESULT_REJECT || k->result == KEY_RESULT_QUERY)
         return false;
     if ((k->use_initiator & KEY_USE_LEADING) && n->cfg->kind == LOGIN_ADD_CONN)
         return false; /* LGN-13 */
-    if (is_iser_key(k->id) && !n->offer.rdma_extensions)
-        return false;
+    if (depends_on_rdma(n, k, &decided))
+        return decided;
     if (k->id == KEY_TASK_REPORTING && reporting_list(n)[0] == '\0')
         return false;
     if (k->id == KEY_PROTOCOL_LEVEL && !n->cfg->offer_protocol_level)
@@ -80,6 +103,20 @@ offers(const struct nego *n, const struct key *k)
      * own value with MaxBurstLength otherwise, and fails. */
     return k->id == KEY_FIRST_BURST ? !n->cfg->discovery
                                     : !key_irrelevant(k, n->cfg->discovery, &n->offer);
+}
+
+/* iSER has a mode of its own in sessions that are not for discovery (RFC 7145 6.3).  Data is asked
+ * for or goes with the command, never behind it: a target that refuses what comes unasked may be
+ * lost for others (LIO), and there is nothing to be gained over RDMA Read. */
+static void
+offer_iser(struct nego *n)
+{
+    struct iscsi_params *o = &n->offer;
+
+    o->rdma_extensions = !n->cfg->discovery;
+    o->initiator_recv_dseg = o->max_recv_dseg;
+    o->target_recv_dseg = TARGET_RECV_DSEG_MAX;
+    o->initial_r2t = true;
 }
 
 /* Lowers the offer to what the transport can do. */
@@ -110,6 +147,9 @@ lower_offer(struct nego *n, uint32_t limit)
     o->task_reporting = ISCSI_TASK_RFC3720;
     if (!n->cfg->offer_protocol_level)
         o->protocol_level = 1;
+    o->rdma_extensions = false;
+    if (by_rdma(n))
+        offer_iser(n);
 }
 
 int
@@ -121,6 +161,8 @@ nego_init(struct nego *n, const struct login_config *cfg, uint32_t caps, uint32_
     params_init(&n->params);
     n->params.session_type = cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
     lower_offer(n, max_recv_dlength);
+    if (cfg->kind == LOGIN_ADD_CONN) /* the leading connection has agreed on it */
+        n->params.rdma_extensions = n->offer.rdma_extensions;
     n->csg = auth_has_account(cfg) || cfg->security_first ? ISCSI_STAGE_SECURITY
                                                           : ISCSI_STAGE_OPERATIONAL;
     n->began = n->csg;
@@ -376,12 +418,17 @@ static int
 take_ours(struct nego *n, const struct key *k, const struct text_pair *p, struct lunette_error *err)
 {
     const struct login_config *c = n->cfg;
+    bool hello = k->id == KEY_ISER_HELLO_REQUIRED && by_rdma(n);
     const char *ours = k->id == KEY_TARGET_NAME      ? c->target_name
                        : k->id == KEY_INITIATOR_NAME ? c->initiator_name
                        : k->id != KEY_SESSION_TYPE   ? ""
                        : c->discovery                ? "Discovery"
                                                      : "Normal";
 
+    if (hello && text_is(p->value, p->value_len, TEXT_YES)) /* ISR-09 */
+        return nego_key_error(err, p,
+                              "asks for Hello messages, which are for an initiator to ask for "
+                              "(RFC 7145 6.10), and this one does not");
     if (ours[0] != '\0' &&
         (strlen(ours) != p->value_len || strncasecmp(ours, p->value, p->value_len) != 0))
         return nego_key_error(err, p, "is ours to declare, and has another value than we gave it");
@@ -431,6 +478,16 @@ check_digest(const struct key *k, const char *offer, const struct text_pair *p,
     return 0;
 }
 
+/* ISR-01: whoever was connected to over RDMA speaks iSER or nothing. */
+static int
+no_iser(const char *answer, size_t len, struct lunette_error *err)
+{
+    return lunette_fail(err, -EACCES, LUNETTE_DOM_LOGIN, 0,
+                        "the target does not agree to iSER (%s%.*s to RDMAExtensions=Yes): log in "
+                        "over tcp, or have iSER enabled for the target and its portal",
+                        len > 0 ? "it answers " : "no answer", len > 40 ? 40 : (int)len, answer);
+}
+
 static int
 take_answer(struct nego *n, const struct key *k, const struct text_pair *p,
             struct lunette_error *err)
@@ -450,6 +507,8 @@ take_answer(struct nego *n, const struct key *k, const struct text_pair *p,
         return r;
     if (v.outcome == KEY_AGREED)
         params_set(&n->params, k, &v);
+    if (k->id == KEY_RDMA_EXTENSIONS && !n->params.rdma_extensions)
+        return no_iser(p->value, p->value_len, err);
     return 0;
 }
 
@@ -527,16 +586,39 @@ nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct a
     return take_proposal(n, k, p, err);
 }
 
+/* Sets the lengths of the data of PDUs.  What was said of MaxRecvDataSegmentLength means nothing
+ * over iSER (RFC 7145 6.2); in a discovery, of which that RFC says nothing, no target has been seen
+ * that has room for more than a login needs. */
+static void
+settle_lengths(struct nego *n)
+{
+    struct iscsi_params *p = &n->params;
+
+    if (!by_rdma(n)) {
+        p->max_recv_dseg = n->offer.max_recv_dseg;
+    } else if (n->offer.rdma_extensions) {
+        p->max_recv_dseg = p->initiator_recv_dseg;
+        p->max_xmit_dseg = p->target_recv_dseg;
+    } else {
+        p->max_recv_dseg = ISCSI_LOGIN_DSEG_MAX;
+        if (p->max_xmit_dseg > TARGET_RECV_DSEG_MAX)
+            p->max_xmit_dseg = TARGET_RECV_DSEG_MAX;
+    }
+}
+
 int
 nego_conclude(struct nego *n, struct lunette_error *err)
 {
+    if (n->offer.rdma_extensions && !n->params.rdma_extensions)
+        return no_iser("", 0, err);
     for (unsigned id = 0; id < KEY_COUNT; id++) {
         const struct key *k = key_get((enum key_id)id);
         char offer[KEY_ANSWER_SIZE];
         struct key_value v;
 
         if (!key_set_has(&n->offered, k->id) || key_set_has(&n->seen, k->id) ||
-            k->result == KEY_RESULT_DECLARE || (k->flags & KEY_FLAG_LATER))
+            k->result == KEY_RESULT_DECLARE || (k->flags & KEY_FLAG_LATER) ||
+            (k->irrelevant == KEY_IRR_ISER && n->params.rdma_extensions))
             continue;
         our_value(n, k, offer, sizeof(offer));
         if (!key_answer_optional(k, offer)) /* TNG-07 */
@@ -547,7 +629,7 @@ nego_conclude(struct nego *n, struct lunette_error *err)
         if (key_check_answer(k, offer, offer, strlen(offer), &v, NULL) == 0)
             params_set(&n->params, k, &v);
     }
-    n->params.max_recv_dseg = n->offer.max_recv_dseg;
+    settle_lengths(n);
     if (n->cfg->discovery)
         n->params.erl = 0; /* KEY-09 */
     return params_check_integrity(&n->params, err);

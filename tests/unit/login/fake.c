@@ -435,6 +435,8 @@ reply(struct world *w, const struct message *to, int err, uint32_t sid, uint64_t
                                   .cid = to->req.cid,
                                   .err = err,
                                   .data = m->data};
+    if (err < 0 && w->refuse_why != NULL)
+        (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_USAGE, 0, "%s", w->refuse_why);
     if (err == -EBUSY)
         (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_USAGE, 0, "it is in use");
     if (err < 0 && w->refuse_at == to->number)
@@ -641,7 +643,9 @@ is_live_param(enum iscsi_param p)
 static void
 serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
 {
-    bool needs_bound = m->req.type == ISCSI_UEVENT_SET_PARAM ||
+    bool early =
+        m->req.type == ISCSI_UEVENT_SET_PARAM && m->req.u.set_param.param == ISCSI_PARAM_OPTIONS;
+    bool needs_bound = (m->req.type == ISCSI_UEVENT_SET_PARAM && !early) ||
                        m->req.type == ISCSI_UEVENT_START_CONN ||
                        m->req.type == ISCSI_UEVENT_SEND_PDU;
 
@@ -664,6 +668,7 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
         }
         assert_false(c->bound);
         assert_true((m->req.u.bind_conn.fd >= 1000) == (m->req.ep == 0));
+        c->ep = m->req.ep;
         c->leading = m->req.u.bind_conn.leading;
         c->fd = m->req.u.bind_conn.fd;
         c->bound = true;
@@ -676,7 +681,7 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
     case ISCSI_UEVENT_SET_PARAM:
         assert_true(m->req.u.set_param.param < ISCSI_PARAM_COUNT);
         if (!c->started || !is_live_param(m->req.u.set_param.param)) {
-            assert_true(c->bound && !c->started);
+            assert_true(c->bound != early && !c->started);
             assert_int_equal(c->names[m->req.u.set_param.param][0], 0); /* each once */
         }
         memcpy(c->names[m->req.u.set_param.param], m->req.u.set_param.value, IPC_VALUE_MAX);
@@ -716,7 +721,7 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
     }
 }
 
-/* "tcp" takes a descriptor, "own" connects by itself. */
+/* "tcp" takes a descriptor, "own" connects by itself, and so does "iser", which has no digests. */
 static void
 serve_get_transport(struct world *w, const struct message *m)
 {
@@ -726,6 +731,9 @@ serve_get_transport(struct world *w, const struct message *m)
         reply(w, m, 0, 0, w->caps);
     else if (strcmp(name, "own") == 0)
         reply(w, m, 0, 0, w->caps & ~(uint32_t)CAP_BIND_DESCRIPTOR);
+    else if (strcmp(name, "iser") == 0)
+        reply(w, m, 0, 0,
+              (w->caps & ~(uint32_t)(CAP_BIND_DESCRIPTOR | CAP_HDRDGST | CAP_DATADGST)) | CAP_RDMA);
     else
         reply(w, m, -ENOENT, 0, 0);
 }
@@ -741,6 +749,11 @@ serve_ep_connect(struct world *w, const struct message *m)
 
     assert_true(w->neps < 4 * FAKE_LOGINS);
     w->ep_source = m->req.u.ep_connect.source;
+    memcpy(w->ep_options, m->req.u.ep_connect.options, sizeof(w->ep_options));
+    if (w->ep_connect_err < 0) {
+        reply(w, m, w->ep_connect_err, 0, 0);
+        return;
+    }
     note_connect(w, n);
     *e = (struct fake_ep){.id = 7000u + (unsigned)w->neps++,
                           .settled_ns = w->l.now_ns + (world_random(w) % 2 == 0 ? 0 : delay(w)),
@@ -980,9 +993,12 @@ world_logout_conns(struct world *w, uint32_t n)
     struct logout_config cfg = {.sid = w->res.sid, .nconns = n};
     struct iscsi_logout *lo = NULL;
 
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+        const struct fake_conn *c = fake_conn(w, w->res.sid, (uint16_t)i);
+
         cfg.conns[i].cid = (uint16_t)i;
-    cfg.conns[0].ep = w->res.ep;
+        cfg.conns[i].ep = c != NULL ? c->ep : 0;
+    }
     w->done = false;
     assert_int_equal(session_logout_task(w->ctl, &cfg, world_logout_done, w, &lo), 0);
     world_run(w, &w->done);

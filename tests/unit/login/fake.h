@@ -25,7 +25,8 @@
 
 /* One Login Request and what is said to it.  Words are separated by blanks.
  *
- * want: "Key", "Key=value", "!Key" (must not be there), "T", "!T", "C", "CSG0", "CSG1", "empty"
+ * want: "Key", "Key=value", "!Key" (must not be there), "^Key" (is the first one), "T", "!T", "C",
+ * "CSG0", "CSG1", "empty"
  * say:  "Key=value", or one of
  *   @answer    answers each offered key as a plain target would
  *   @chap=A    CHAP_A=A and a challenge; @chap0 = without it: CHAP_I CHAP_C must be spelled out
@@ -57,6 +58,7 @@ struct fake_conn {
     uint32_t sid;
     uint16_t cid;
     int fd;
+    uint64_t ep; /* as the last BIND_CONN has it */
     int script, step;
     /* the text of a request with C, and of a split response */
     char *text;
@@ -101,6 +103,7 @@ struct world {
     int nconnects;
     struct stream_opts connected_with; /* the last connection */
     struct sock_addr ep_source;        /* of the last EP_CONNECT */
+    char ep_options[IPC_VALUE_MAX];    /* the same */
     int connect_err;                   /* what every stream_connect fails with */
     uint64_t seq;
     uint64_t other_ns[2];
@@ -114,6 +117,8 @@ struct world {
     enum fake_stall stall;
     uint32_t stall_at;      /* number of the request, 1...; 0: none */
     uint32_t refuse_at;     /* request answered with an error */
+    const char *refuse_why; /* with a sentence; NULL: none */
+    int ep_connect_err;     /* what every EP_CONNECT is answered with */
     uint32_t send_fails_at; /* ipc_request itself fails */
     int split;              /* response text is split there; -1: not */
     uint64_t mutate;        /* seed of mutation of responses, 0: none */

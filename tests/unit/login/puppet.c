@@ -47,6 +47,9 @@ wanted(const struct say *s, const char *word)
 
     if (word[0] == '!' && strcmp(word, "!T") != 0)
         return value_of(s->text, s->text_len, word + 1) == NULL;
+    if (word[0] == '^')
+        return strncmp(s->text, word + 1, strlen(word + 1)) == 0 &&
+               s->text[strlen(word + 1)] == '=';
     if (strcmp(word, "T") == 0 || strcmp(word, "!T") == 0)
         return !(f & ISCSI_LOGIN_TRANSIT) == (word[0] == '!');
     if (strcmp(word, "CSG0") == 0 || strcmp(word, "CSG1") == 0)
