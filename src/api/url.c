@@ -42,6 +42,7 @@ enum opt_type {
     O_PORTALS,
     O_ALGS,
     O_DISCOVERY,
+    O_ISER, /* is for that transport to judge */
 };
 
 static const struct opt {
@@ -104,6 +105,9 @@ static const struct opt {
     {"rcvbuf", O_U32, AT(cfg.sock.rcvbuf), 0, 1u << 30},
     {"zero_copy", O_BOOL, AT(cfg.zero_copy), 0, 0},
     {"transport", O_TEXT, AT(cfg.transport), 1, IPC_NAME_MAX - 1},
+    {"iser_stag", O_ISER, 0, 0, 0},
+    {"iser_pool", O_ISER, 0, 0, 0},
+    {"iser_poll_us", O_ISER, 0, 0, 0},
 #undef AT
 };
 
@@ -300,6 +304,8 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
         return chap_algs(v, (uint8_t *)at);
     case O_DISCOVERY:
         return discovery_auth(v, &u->discovery_auth);
+    case O_ISER:
+        return -EINVAL; /* with another transport */
     case O_ISID:
         u->has_isid = true;
         return isid(v, (uint8_t *)at);
@@ -332,6 +338,64 @@ static bool
 is_password(const char *key)
 {
     return strcmp(key, "target_password") == 0;
+}
+
+/* ---- options of transports ------------------------------------------------------------------ */
+
+/* A transport's own options begin with its name and an underscore.  tcp has none. */
+static bool
+is_of_transport(const struct api_url *u, const char *key)
+{
+    size_t len = strlen(u->cfg.transport);
+
+    return len > 0 && strcmp(u->cfg.transport, "tcp") != 0 && key[strspn(key, KEY_BYTES)] == '\0' &&
+           strncmp(key, u->cfg.transport, len) == 0 && key[len] == '_' && key[len + 1] != '\0';
+}
+
+/* Keeps such an option, of which the transport knows what it may be. */
+static int
+add_transport_option(struct api_url *u, const char *key, const char *value,
+                     struct lunette_error *err)
+{
+    char *text = u->cfg.transport_options;
+    size_t have = strlen(text), size = sizeof(u->cfg.transport_options);
+    int n;
+
+    for (const char *c = value; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~' || *c == '&')
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "URL: option %s: a blank, a & or a byte that is not ASCII cannot "
+                                "be in it",
+                                key);
+    }
+    n = snprintf(text + have, size - have, "%s%s=%s", have > 0 ? "&" : "", key, value);
+    if (n < 0 || (size_t)n >= size - have)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: the options of transport %s are longer than %d bytes",
+                            u->cfg.transport, LOGIN_OPTIONS_MAX);
+    return 0;
+}
+
+/* Options may stand before the one that names the transport, which is looked for first.  A value
+ * that is too long for a name is told of later. */
+static void
+url_look_for_transport(struct api_url *u, const char *options)
+{
+    static const char key[] = "transport=";
+    char name[3 * IPC_NAME_MAX];
+
+    for (const char *at = options, *next; at != NULL; at = next) {
+        size_t len = strcspn(at, "&");
+
+        next = at[len] == '&' ? at + len + 1 : NULL;
+        if (strncmp(at, key, strlen(key)) != 0 || len - strlen(key) >= sizeof(name))
+            continue;
+        len -= strlen(key);
+        memcpy(name, at + strlen(key), len);
+        name[len] = '\0';
+        if (url_decode(name, len) >= 0 && strlen(name) < IPC_NAME_MAX)
+            (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", name);
+    }
 }
 
 enum url_option_kind
@@ -427,6 +491,9 @@ opt_fault(const struct opt *o, struct lunette_error *err)
 {
     if (o->type == O_MS || o->type == O_S || o->type == O_LIMIT)
         return opt_time_fault(o, err);
+    if (o->type == O_ISER)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: option %s is for transport=iser", o->key);
     if (o->max > 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s%llu..%llu",
                             o->key, o->type == O_TEXT ? "text of length " : "",
@@ -462,6 +529,8 @@ parse_option(struct api_url *u, char *key, unsigned place, struct lunette_error 
         u->has_secret = true;
         return url_set_secret(&u->cfg.mutual, v, (size_t)len, err);
     }
+    if (v != NULL && (o == NULL || o->type == O_ISER) && is_of_transport(u, key))
+        return add_transport_option(u, key, v, err);
     if (o == NULL)
         return url_unknown_option(u, key, v, place, err);
     return set_option(u, o, v) == 0 ? 0 : opt_fault(o, err);
@@ -560,6 +629,8 @@ url_parse_parts(char *at, struct api_url *u, struct lunette_error *err)
     r = parse_authority(u, at, len, err);
     if (r == 0 && *path == '/')
         r = parse_path(u, path + 1, err);
+    if (options != NULL)
+        url_look_for_transport(u, options);
     for (unsigned place = 1; r == 0 && options != NULL && *options != '\0'; place++) {
         char *next = strchr(options, '&');
 
@@ -601,6 +672,8 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     text = strdup(url);
     if (text == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    if (scheme == strlen(URL_SCHEME_ISER)) /* so that its options are known as such */
+        (void)snprintf(ret->cfg.transport, sizeof(ret->cfg.transport), "%s", URL_ISER);
     r = url_parse_parts(text + scheme, ret, err);
     if (r == 0 && scheme == strlen(URL_SCHEME_ISER))
         r = url_take_iser(ret, err);

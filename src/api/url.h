@@ -36,9 +36,10 @@ enum url_option_kind url_option_kind(const char *text, size_t len);
 
 #define URL_ISER "iser" /* the transport that iser:// names */
 
-/* Parses "iscsi://..." or "iser://..." into *ret; cfg.transport is "" where the URL names none, and
- * what the transport can do is the caller's to fill in.  -EINVAL with
- * what is wrong, which quotes nothing of the URL but the key of an option; *ret is then wiped. */
+/* Parses "iscsi://..." or "iser://..." into *ret; options whose name begins with that of the
+ * transport and an underscore go to cfg.transport_options as they are.  cfg.transport is "" where
+ * the URL names none, and what the transport can do is the caller's to fill in.  -EINVAL with what
+ * is wrong, which quotes nothing of the URL but the key of an option; *ret is then wiped. */
 int url_parse(const char *url, struct api_url *ret, struct lunette_error *err);
 
 /* Takes credentials from the file named in the URL, LUNETTE_CHAP, or LUNETTE_CHAP_FILE where the

@@ -191,6 +191,69 @@ test_options(void **state)
     url_wipe(&u);
 }
 
+/* What begins with the name of the transport is for the transport to judge, wherever it stands. */
+static void
+test_transport_options(void **state)
+{
+    static const char *const good[] = {
+        "?transport=iser&iser_stag=pool&iser_poll_us=50",
+        "?iser_stag=pool&transport=iser&timeout=5&iser_poll_us=50",
+        "?iser_stag=%70ool&transport=i%73er&iser_poll_us=50",
+        "?transport=tcp&transport=other&iser_stag=pool&iser_poll_us=50&transport=iser",
+    };
+    struct api_url u;
+    char url[600];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct lunette_error err = {.code = 0};
+
+        (void)snprintf(url, sizeof(url), "iscsi://a%%b@h/" IQN "%s", good[i]);
+        if (i == 3) { /* it is the last that counts, but each is read in its turn */
+            fails(url, "is for transport=iser");
+            continue;
+        }
+        if (url_parse(url, &u, &err) != 0)
+            fail_msg("%s: %s", url, err.msg);
+        assert_string_equal(u.cfg.transport, "iser");
+        assert_string_equal(u.cfg.transport_options, "iser_stag=pool&iser_poll_us=50");
+        url_wipe(&u);
+    }
+    assert_int_equal(url_parse("iser://h/" IQN "?iser_pool=4M", &u, NULL), 0);
+    assert_string_equal(u.cfg.transport_options, "iser_pool=4M");
+    url_wipe(&u);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?transport=mine&mine_x=", &u, NULL), 0);
+    assert_string_equal(u.cfg.transport_options, "mine_x=");
+    url_wipe(&u);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?transport=iser", &u, NULL), 0);
+    assert_string_equal(u.cfg.transport_options, "");
+    url_wipe(&u);
+    fails("iscsi://h/" IQN "?iser_stag=pool", "option iser_stag is for transport=iser");
+    fails("iscsi://h/" IQN "?transport=tcp&iser_stag=pool", "is for transport=iser");
+    fails("iscsi://h/" IQN "?transport=iser&mine_x=1", "unknown option mine_x");
+    fails("iscsi://h/" IQN "?transport=iser&iser_stag", "option");
+    fails("iscsi://h/" IQN "?transport=iser&iser_=1", "option");
+    fails("iscsi://h/" IQN "?transport=iser&iser_Stag=1", "option");
+    fails("iscsi://h/" IQN "?transport=tcp&tcp_user_timeot=1", "did you mean tcp_user_timeout?");
+    fails("iscsi://h/" IQN "?transport=iser&iser_stag=a%20b", "option iser_stag: a blank");
+    fails("iscsi://h/" IQN "?transport=iser&iser_stag=a%26b=c", "option iser_stag: a blank");
+    fails("iscsi://h/" IQN "?transport=iser&iser_stag=%ff", "option iser_stag: a blank");
+    fails("iscsi://h/" IQN "?target_password=a&iser_x=hunter2", "behind target_password");
+    for (size_t len = 200; len < 300; len++) {
+        size_t at = (size_t)snprintf(url, sizeof(url), "iscsi://h/" IQN "?transport=iser&iser_x=");
+
+        memset(url + at, 'x', len);
+        url[at + len] = '\0';
+        if (len + strlen("iser_x=") > LOGIN_OPTIONS_MAX) {
+            fails(url, "the options of transport iser are longer than 255 bytes");
+            continue;
+        }
+        assert_int_equal(url_parse(url, &u, NULL), 0);
+        assert_int_equal(strlen(u.cfg.transport_options), len + strlen("iser_x="));
+        url_wipe(&u);
+    }
+}
+
 static void
 test_portals(void **state)
 {
@@ -510,6 +573,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_transport_options),
         cmocka_unit_test(test_portals),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_refused),
