@@ -203,6 +203,23 @@ take_auth(const struct nodedb_record *r, const struct account_keys *k,
     return e < 0 ? e : take_algs(r, k->algs, cfg, err);
 }
 
+/* The name of the transport.  The record of a node may say another one than that of its interface:
+ * it is the one key of interfaces that can be changed there, and so have been many to iser. */
+static int
+take_transport(const struct nodedb_record *iface, const struct nodedb_record *node,
+               char buf[NODEDB_VALUE_MAX + 1], const char **ret, struct lunette_error *err)
+{
+    const char *name = nodedb_record_text(iface, NODEDB_IFACE_NAME);
+    int e = node != NULL ? need(node, NODEDB_IFACE_TRANSPORT, buf, ret, err) : 0;
+
+    if (e < 0)
+        return e;
+    if (node != NULL && (*ret)[0] != '\0' &&
+        (nodedb_iface_reserved(name) || strcmp(*ret, "tcp") != 0))
+        return 0;
+    return need(iface, NODEDB_IFACE_TRANSPORT, buf, ret, err);
+}
+
 /* The transport, and whose name goes out: that of the interface, or else of the record of the node
  * (may be NULL), where the firmware's name for this host is. */
 static int
@@ -212,7 +229,7 @@ take_iface(const struct nodedb_record *r, const struct nodedb_record *node,
     static const char adapters[] = "bnx2i|be2iscsi|cxgb3i|cxgb4i|ocs|qedi|qla4xxx";
     char buf[NODEDB_VALUE_MAX + 1];
     const char *text;
-    int e = need(r, NODEDB_IFACE_TRANSPORT, buf, &text, err);
+    int e = take_transport(r, node, buf, &text, err);
 
     if (e < 0)
         return e;
@@ -272,6 +289,10 @@ take_lists(const struct nodedb_record *r, struct login_config *cfg, struct lunet
     if (e < 0)
         return e;
     NODEDB_COPY(cfg->data_digest, text);
+    e = need(r, NODEDB_TRANSPORT_OPTIONS, buf, &text, err);
+    if (e < 0)
+        return e;
+    NODEDB_COPY(cfg->transport_options, text);
     e = need(r, NODEDB_TYPE_OF_SERVICE, buf, &text, err);
     cfg->sock.dscp = (uint8_t)(strtol(text, NULL, 10) >> 2); /* RFC 2474: the upper six bits */
     return e;

@@ -220,17 +220,18 @@ static const struct mapped mapped[] = {
 
 /* Keys that have a test of their own below. */
 static const enum nodedb_key_id told_apart[] = {
-    NODEDB_NODE_NAME,       NODEDB_NODE_TPGT,
-    NODEDB_ADDRESS,         NODEDB_PORT,
-    NODEDB_IFACE_NAME,      NODEDB_IFACE_NETDEV,
-    NODEDB_IFACE_IPADDRESS, NODEDB_IFACE_HWADDRESS,
-    NODEDB_IFACE_TRANSPORT, NODEDB_IFACE_INITIATORNAME,
-    NODEDB_USERNAME,        NODEDB_PASSWORD,
-    NODEDB_USERNAME_IN,     NODEDB_PASSWORD_IN,
-    NODEDB_CHAP_ALGS,       NODEDB_HEADER_DIGEST,
-    NODEDB_DATA_DIGEST,     NODEDB_DISC_ADDRESS,
-    NODEDB_DISC_PORT,       NODEDB_DISC_TYPE,
-    NODEDB_PASSWORD_LENGTH, NODEDB_PASSWORD_IN_LENGTH,
+    NODEDB_NODE_NAME,         NODEDB_NODE_TPGT,
+    NODEDB_ADDRESS,           NODEDB_PORT,
+    NODEDB_IFACE_NAME,        NODEDB_IFACE_NETDEV,
+    NODEDB_IFACE_IPADDRESS,   NODEDB_IFACE_HWADDRESS,
+    NODEDB_IFACE_TRANSPORT,   NODEDB_IFACE_INITIATORNAME,
+    NODEDB_USERNAME,          NODEDB_PASSWORD,
+    NODEDB_USERNAME_IN,       NODEDB_PASSWORD_IN,
+    NODEDB_CHAP_ALGS,         NODEDB_HEADER_DIGEST,
+    NODEDB_DATA_DIGEST,       NODEDB_DISC_ADDRESS,
+    NODEDB_DISC_PORT,         NODEDB_DISC_TYPE,
+    NODEDB_PASSWORD_LENGTH,   NODEDB_PASSWORD_IN_LENGTH,
+    NODEDB_TRANSPORT_OPTIONS,
 };
 
 static int64_t
@@ -343,6 +344,25 @@ test_login(void **state)
     assert_string_equal(opts.bind.hwaddress, "");
     assert_string_equal(opts.bind.address, "192.0.2.77");
     login_config_wipe(&cfg);
+    set(&r, NODEDB_TRANSPORT_OPTIONS, "iser_stag=pool&iser_poll_us=20");
+    assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), 0);
+    assert_string_equal(cfg.transport_options, "iser_stag=pool&iser_poll_us=20");
+    login_config_wipe(&cfg);
+    set(&iface, NODEDB_IFACE_TRANSPORT, "tcp"); /* of which they are none */
+    assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "the transport is tcp"));
+    set(&r, NODEDB_IFACE_TRANSPORT, "iser"); /* which the node's record may say by itself */
+    assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), 0);
+    assert_string_equal(cfg.transport, "iser");
+    login_config_wipe(&cfg);
+    set(&r, NODEDB_TRANSPORT_OPTIONS, "");
+    set(&r, NODEDB_IFACE_TRANSPORT, "tcp");
+    set(&iface, NODEDB_IFACE_TRANSPORT, "iser");
+    set(&iface, NODEDB_IFACE_NAME, "iser"); /* that has no record to be changed instead */
+    assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), 0);
+    assert_string_equal(cfg.transport, "tcp");
+    login_config_wipe(&cfg);
+    set(&iface, NODEDB_IFACE_NAME, "eth7");
     set(&iface, NODEDB_IFACE_TRANSPORT, "bnx2i");
     assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "adapter"));

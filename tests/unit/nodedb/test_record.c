@@ -184,15 +184,17 @@ test_torn(void **state)
 static void
 test_unknown_kept(void **state)
 {
-    static const char text[] = "# BEGIN RECORD 3.9\n"
-                               "node.name = iqn.a\n"
-                               "node.future.setting = 7 and more\n"
-                               "node.conn[1].address = 192.0.2.9\n"
-                               "node.transport_name = iser\n"
-                               "node.session.conn_reopen_log_freq = 9\n"
-                               "# lunette: node.export = nbd\n"
-                               "# END RECORD\n"
-                               "behind.the.end = 1\n";
+    static const char text[] =
+        "# BEGIN RECORD 3.9\n"
+        "node.name = iqn.a\n"
+        "node.future.setting = 7 and more\n"
+        "node.conn[1].address = 192.0.2.9\n"
+        "node.transport_name = iser\n"
+        "node.session.conn_reopen_log_freq = 9\n"
+        "# lunette: node.export = nbd\n"
+        "# lunette: node.transport_options = iser_stag=pool&iser_poll_us=20\n"
+        "# END RECORD\n"
+        "behind.the.end = 1\n";
     struct nodedb_record r;
     char *file, *shown;
 
@@ -202,6 +204,8 @@ test_unknown_kept(void **state)
     assert_string_equal(nodedb_record_text(&r, NODEDB_IFACE_TRANSPORT), "iser");
     assert_int_equal(nodedb_record_num(&r, NODEDB_REOPEN_LOG_FREQ), 9);
     assert_int_equal(nodedb_record_word(&r, NODEDB_NODE_EXPORT), 1);
+    assert_string_equal(nodedb_record_text(&r, NODEDB_TRANSPORT_OPTIONS),
+                        "iser_stag=pool&iser_poll_us=20");
     file = format(&r, NODEDB_FORM_FILE);
     assert_non_null(strstr(file, "\nnode.future.setting = 7 and more\n"));
     assert_non_null(strstr(file, "\nnode.conn[1].address = 192.0.2.9\n"));
@@ -210,6 +214,8 @@ test_unknown_kept(void **state)
     assert_null(strstr(file, "iface.transport_name"));
     assert_null(strstr(file, "\nnode.export"));
     assert_non_null(strstr(file, "\n# lunette: node.export = nbd\n"));
+    assert_non_null(
+        strstr(file, "\n# lunette: node.transport_options = iser_stag=pool&iser_poll_us=20\n"));
     shown = format(&r, NODEDB_FORM_SHOW);
     assert_non_null(strstr(shown, "\niface.transport_name = iser\n"));
     assert_non_null(strstr(shown, "\nnode.export = nbd\n"));
