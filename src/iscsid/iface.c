@@ -431,6 +431,23 @@ METHOD(iface_apply_method)
 
 /* ---- hosts ---------------------------------------------------------------------------------- */
 
+/* The record of a session may have another transport than that of its iface. */
+static void
+host_say_transport(struct iscsid *d, json_t *o, const struct control_name *name)
+{
+    struct nodedb_record r;
+    struct nodedb_id id;
+    const char *text;
+
+    id_of_name(name, &id);
+    if (nodedb_node_read(d->db, &id, &r, NULL) < 0)
+        return;
+    text = nodedb_record_text(&r, NODEDB_IFACE_TRANSPORT);
+    if (text[0] != '\0')
+        say_put(o, "transport", say_text(text));
+    nodedb_record_fini(&r);
+}
+
 /* What the iface of a session says, as far as it says something. */
 static void
 host_say_iface(struct iscsid *d, json_t *o, const char *name)
@@ -471,6 +488,7 @@ METHOD(host_list_method)
         say_put(o, "sid", json_integer(info.sid));
         say_put(o, "state", json_string(info.state == CONTROL_IS_UP ? "running" : "recovery"));
         host_say_iface(d, o, control_node_name(n)->iface);
+        host_say_transport(d, o, control_node_name(n));
         (void)json_array_append_new(hosts, o);
     }
     manage_reply(call, json_pack("{s:o}", "hosts", hosts));

@@ -333,8 +333,10 @@ query_on_session(void *user, const struct iscsi_reply *rep)
 
     if (!query_heard(q))
         return;
-    if (rep->err == 0)
+    if (rep->err == 0) {
+        say_put(json_object_get(q->now, "iface"), "transport", say_text(rep->r.session.transport));
         query_values(q, rep->data, rep->r.session.values_len);
+    }
     for (uint32_t i = 0; rep->err == 0 && i < rep->r.session.nconns; i++) {
         if (rep->r.session.cid[i] != q->cids[0] && q->nconns < IPC_CONNS_MAX)
             q->cids[q->nconns++] = rep->r.session.cid[i];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What of sessions the kernel would show below /sys.  Each session has a SCSI host of its own,
- * whose number is the session's, as with iscsi_tcp. */
+ * whose number is the session's, as with iscsi_tcp and iscsi_iser. */
 #include "iscsid/sysfs.h"
 
 #include <stdlib.h>
@@ -188,15 +188,17 @@ sysfs_connection_files(struct tree_set *set, const json_t *o, const char *dir)
 static void
 sysfs_host_files(struct tree_set *set, const json_t *o, uint32_t sid, const char *host)
 {
-    char dir[160];
+    const char *transport = json_string_value(sysfs_get(o, "iface", "transport"));
+    char dir[160], module[IPC_NAME_MAX + 8];
 
+    (void)snprintf(module, sizeof(module), "iscsi_%s", transport != NULL ? transport : "tcp");
     (void)snprintf(dir, sizeof(dir), "%s/iscsi_host/host%u", host, sid);
     sysfs_value(set, dir, "hwaddress", sysfs_get(o, "iface", "hwaddress"));
     sysfs_value(set, dir, "ipaddress", sysfs_get(o, "iface", "ipaddress"));
     sysfs_value(set, dir, "netdev", sysfs_get(o, "iface", "netdev"));
     sysfs_value(set, dir, "initiatorname", sysfs_get(o, "iface", "initiatorname"));
     (void)snprintf(dir, sizeof(dir), "%s/scsi_host/host%u", host, sid);
-    sysfs_line(set, TREE_FILE, dir, "proc_name", "iscsi_tcp");
+    sysfs_line(set, TREE_FILE, dir, "proc_name", module);
     sysfs_value(set, dir, "state", sysfs_get(o, "host", "state"));
     tree_put(set, TREE_FILE, "", "%s/scan", dir);
     (void)snprintf(dir, sizeof(dir), "../../../%s", host);
@@ -406,7 +408,7 @@ sysfs_known(void *user, const char *name)
     const char *digits = name + strcspn(name, "0123456789");
     const struct sysfs *s = user;
 
-    if (strcmp(name, "tcp") == 0 || strcmp(name, "version") == 0)
+    if (strcmp(name, "tcp") == 0 || strcmp(name, "iser") == 0 || strcmp(name, "version") == 0)
         return true;
     return *digits != '\0' && sysfs_find(s, (uint32_t)strtoul(digits, NULL, 10)) != NULL;
 }
@@ -543,6 +545,10 @@ sysfs_begin(struct sysfs *s, struct lunette_error *err)
     tree_put(&set, TREE_FILE, "0x39\n", "devices/virtual/iscsi_transport/tcp/caps");
     tree_put(&set, TREE_LINK, "../../devices/virtual/iscsi_transport/tcp",
              "class/iscsi_transport/tcp");
+    tree_put(&set, TREE_FILE, "2\n", "devices/virtual/iscsi_transport/iser/handle");
+    tree_put(&set, TREE_FILE, "0x89\n", "devices/virtual/iscsi_transport/iser/caps");
+    tree_put(&set, TREE_LINK, "../../devices/virtual/iscsi_transport/iser",
+             "class/iscsi_transport/iser");
     r = tree_change(s->tree, &none, &set, err);
     tree_set_fini(&set);
     return r;
