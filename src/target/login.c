@@ -233,7 +233,7 @@ login_respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
 static bool
 may_transit(const struct tgt_login *l)
 {
-    if (l->answer.len > ISCSI_LOGIN_DSEG_MAX)
+    if (l->answer.len > ISCSI_LOGIN_DSEG_MAX || l->rdma_asked)
         return false;
     return l->stage != ISCSI_STAGE_SECURITY || tgt_login_auth_ok(l);
 }
@@ -320,9 +320,12 @@ login_first_pdu(struct tgt_conn *c)
         return false;
     }
     c->login = login_new();
-    if (c->login == NULL)
+    if (c->login == NULL) {
         tgt_conn_kill(c, "out of memory");
-    return c->login != NULL;
+        return false;
+    }
+    c->login->rdma = c->rdma;
+    return true;
 }
 
 void

@@ -99,6 +99,7 @@ identify(struct tgt_conn *c)
         l->params = s->params; /* session-wide values hold for this connection, too */
         l->params.header_digest = l->params.data_digest = ISCSI_DIGEST_NONE;
         l->params.max_xmit_dseg = ISCSI_LOGIN_DSEG_MAX;
+        l->params.target_recv_dseg = l->params.initiator_recv_dseg = TGT_RDMA_DSEG_MAX;
     }
     if (l->node == NULL || l->node->chap.secret_len == 0)
         l->auth = l->stage == ISCSI_STAGE_OPERATIONAL ? AUTH_DONE : AUTH_START;
@@ -117,10 +118,13 @@ ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
         p = l->node->params;
     else
         params_init(&p);
+    p.rdma_extensions = p.rdma_extensions && l->rdma;
+    p.initial_r2t =
+        p.initial_r2t || l->rdma; /* RDMA Read costs less than data that comes unasked */
     if (k->id == KEY_HEADER_DIGEST)
-        return l->node != NULL ? l->node->header_digests : "None";
+        return l->node != NULL && !l->rdma ? l->node->header_digests : "None";
     if (k->id == KEY_DATA_DIGEST)
-        return l->node != NULL ? l->node->data_digests : "None";
+        return l->node != NULL && !l->rdma ? l->node->data_digests : "None";
     if (k->id == KEY_TASK_REPORTING)
         return "RFC3720,ResponseFence,FastAbort";
     if (k->id == KEY_MAX_CONNECTIONS && l->discovery)
@@ -129,8 +133,8 @@ ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
      * for again (13.17, 13.19). */
     if (k->id == KEY_MAX_OUTSTANDING_R2T && l->params.erl > 0)
         p.max_outstanding_r2t = 1;
-    if (k->id == KEY_ERROR_RECOVERY_LEVEL && l->discovery)
-        p.erl = 0; /* 7.4.1 */
+    if (k->id == KEY_ERROR_RECOVERY_LEVEL && (l->discovery || l->rdma))
+        p.erl = 0; /* 7.4.1; over iSER there is nothing to ask for again */
     if (k->id == KEY_ERROR_RECOVERY_LEVEL && l->params.max_outstanding_r2t > 1)
         p.erl = 0; /* that was agreed on before */
     if (k->id == KEY_FIRST_BURST && p.first_burst > l->params.max_burst)
@@ -138,12 +142,13 @@ ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
     return params_format(&p, k, buf, size) < 0 ? NULL : buf;
 }
 
-/* Whether the answer is Irrelevant.  MaxConnections would be for discovery (13.2), but there are
- * initiators that take this answer for a refusal, and 1 harms nobody. */
+/* Whether the answer is Irrelevant.  MaxConnections would be for discovery (13.2), and digests over
+ * iSER (RFC 7145 6.1), but there are initiators that take this answer for a refusal, and 1 and None
+ * harm nobody. */
 static bool
 irrelevant(const struct tgt_login *l, const struct key *k)
 {
-    if (k->id == KEY_MAX_CONNECTIONS && l->discovery)
+    if ((k->id == KEY_MAX_CONNECTIONS && l->discovery) || k->irrelevant == KEY_IRR_ISER)
         return false;
     return key_irrelevant(k, l->discovery, &l->params) && k->result != KEY_RESULT_REJECT;
 }
@@ -166,6 +171,32 @@ negotiate(struct tgt_login *l, const struct key *k, const struct text_pair *p)
     params_set(&l->params, k, &v);
     if (answer[0] != '\0' && text_put(&l->answer, k->name, answer) < 0)
         return ISCSI_LOGIN_BAD_REQUEST;
+    return ISCSI_LOGIN_OK;
+}
+
+/* The answer to our own proposal of RDMAExtensions=Yes. */
+static uint16_t
+rdma_answered(struct tgt_login *l, const struct key *k, const struct text_pair *p)
+{
+    struct key_value v;
+
+    l->rdma_asked = false;
+    if (key_check_answer(k, TEXT_YES, p->value, p->value_len, &v, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    params_set(&l->params, k, &v);
+    return ISCSI_LOGIN_OK;
+}
+
+/* A declaration of the initiator. */
+static uint16_t
+declared(struct tgt_login *l, const struct key *k, const struct text_pair *p)
+{
+    struct key_value v;
+
+    if (!legal(p, k, &v))
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (l->rdma && k->irrelevant == KEY_IRR_NOT_ISER)
+        params_set(&l->params, k, &v);
     return ISCSI_LOGIN_OK;
 }
 
@@ -196,7 +227,6 @@ login_one_key(struct tgt_login *l, const struct text_pair *p, struct tgt_auth_ke
         .stage = l->stage == ISCSI_STAGE_SECURITY ? KEY_STAGE_SEC : KEY_STAGE_OPER,
     };
     char name[TEXT_KEY_MAX + 1];
-    struct key_value v;
 
     if (k == NULL) {
         memcpy(name, p->key, p->key_len);
@@ -210,8 +240,10 @@ login_one_key(struct tgt_login *l, const struct text_pair *p, struct tgt_auth_ke
         note_auth(auth, k->id, p);
         return ISCSI_LOGIN_OK;
     }
+    if (k->id == KEY_RDMA_EXTENSIONS && l->rdma_asked)
+        return rdma_answered(l, k, p);
     if (k->result == KEY_RESULT_DECLARE && k->id != KEY_MAX_RECV_DSEG)
-        return legal(p, k, &v) ? ISCSI_LOGIN_OK : ISCSI_LOGIN_BAD_REQUEST;
+        return declared(l, k, p);
     return negotiate(l, k, p);
 }
 
@@ -231,10 +263,14 @@ add_seen(struct tgt_login *l, const struct text_pair *p)
 }
 
 /* Whether k is answered last.  FirstBurstLength depends on what became of MaxBurstLength,
- * InitialR2T and ImmediateData, MaxOutstandingR2T on ErrorRecoveryLevel. */
+ * InitialR2T and ImmediateData, MaxOutstandingR2T on ErrorRecoveryLevel, the lengths of iSER on
+ * RDMAExtensions. */
 static bool
-answered_last(const struct text_pair *p)
+answered_last(const struct tgt_login *l, const struct text_pair *p)
 {
+    if (l->rdma && (text_is(p->key, p->key_len, key_get(KEY_TARGET_RECV_DSEG)->name) ||
+                    text_is(p->key, p->key_len, key_get(KEY_INITIATOR_RECV_DSEG)->name)))
+        return true;
     return text_is(p->key, p->key_len, key_get(KEY_FIRST_BURST)->name) ||
            text_is(p->key, p->key_len, key_get(KEY_MAX_OUTSTANDING_R2T)->name);
 }
@@ -250,7 +286,7 @@ all_keys(struct tgt_login *l, struct tgt_auth_keys *auth)
 
         text_iter_init(&it, l->request.buf, l->request.len);
         while ((r = text_next(&it, &p, NULL)) == 1) {
-            if (answered_last(&p) != (pass == 1))
+            if (answered_last(l, &p) != (pass == 1))
                 continue;
             if (!add_seen(l, &p))
                 return ISCSI_LOGIN_BAD_REQUEST;
@@ -262,6 +298,15 @@ all_keys(struct tgt_login *l, struct tgt_auth_keys *auth)
             return ISCSI_LOGIN_BAD_REQUEST;
     }
     return ISCSI_LOGIN_OK;
+}
+
+/* Tells whether to propose iSER where it could be and the initiator has not, in the first response
+ * with which that may be (RFC 7145 6.3). */
+static bool
+proposes_rdma(const struct tgt_login *l)
+{
+    return l->rdma && l->leading && !l->discovery && !key_set_has(&l->seen, KEY_RDMA_EXTENSIONS) &&
+           l->node != NULL && l->node->params.rdma_extensions;
 }
 
 /* What we say without being asked. */
@@ -278,8 +323,13 @@ declare(struct tgt_login *l)
     }
     if (r == 0 && l->stage == ISCSI_STAGE_OPERATIONAL && !l->declared) {
         l->declared = true;
-        r = text_put_num(&l->answer, "MaxRecvDataSegmentLength",
-                         l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX);
+        l->rdma_asked = proposes_rdma(l);
+        if (l->rdma_asked)
+            r = text_put(&l->answer, key_get(KEY_RDMA_EXTENSIONS)->name, TEXT_YES);
+        if (!l->rdma) /* which has two keys in its place (RFC 7145 6.2) */
+            r = text_put_num(&l->answer, "MaxRecvDataSegmentLength",
+                             l->node != NULL ? l->node->params.max_recv_dseg
+                                             : ISCSI_LOGIN_DSEG_MAX);
     }
     return r;
 }
@@ -290,11 +340,14 @@ tgt_login_keys(struct tgt_conn *c)
     struct tgt_login *l = c->login;
     struct tgt_auth_keys auth = {0};
     uint16_t status = ISCSI_LOGIN_OK;
+    bool asked = l->rdma_asked;
 
     if (!l->identified)
         status = identify(c);
     if (status == ISCSI_LOGIN_OK)
         status = all_keys(l, &auth);
+    if (status == ISCSI_LOGIN_OK && asked && l->rdma_asked)
+        status = ISCSI_LOGIN_MISSING_PARAMETER; /* the answer was due in this request */
     if (status == ISCSI_LOGIN_OK && l->stage == ISCSI_STAGE_SECURITY)
         status = tgt_login_auth(c, &auth);
     if (status == ISCSI_LOGIN_OK && declare(l) < 0)

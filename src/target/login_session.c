@@ -72,7 +72,7 @@ join_session(struct tgt_conn *c)
 
     if (s == NULL || s->tsih != l->tsih)
         return ISCSI_LOGIN_NO_SESSION;
-    if (s->discovery || l->discovery)
+    if (s->discovery || l->discovery || s->params.rdma_extensions != l->rdma)
         return ISCSI_LOGIN_CANNOT_INCLUDE;
     if (strcmp(s->user, l->user) != 0)
         return ISCSI_LOGIN_AUTH_FAILED; /* all connections are of one identity */
@@ -102,7 +102,7 @@ digests_suffice(const struct tgt_conn *c)
     const struct tgt_node *n = l->node;
     const char *missing = NULL;
 
-    if (n == NULL || l->discovery)
+    if (n == NULL || l->discovery || l->rdma) /* RFC 7145 6.1: whatever was set */
         return true;
     if (l->params.header_digest == ISCSI_DIGEST_NONE && strstr(n->header_digests, "None") == NULL)
         missing = "HeaderDigest";
@@ -114,6 +114,41 @@ digests_suffice(const struct tgt_conn *c)
     return missing == NULL;
 }
 
+/* Whether the connection may be used as it came: over RDMA a session that is no discovery speaks
+ * iSER, or there is none (RFC 7145 3.3).  Hello messages are not made here (5.1.3). */
+static bool
+rdma_agreed(const struct tgt_conn *c)
+{
+    const struct tgt_login *l = c->login;
+    const char *why = NULL;
+
+    if (!l->rdma)
+        return true;
+    if (l->leading && !l->discovery && !l->params.rdma_extensions)
+        why = "RDMAExtensions=Yes was not agreed on";
+    else if (l->params.iser_hello_required)
+        why = "the initiator asks for Hello messages (iSERHelloRequired=Yes), which are not made "
+              "here";
+    if (why != NULL)
+        tgt_conn_log(c, LOG_LEVEL_WARN, "a login over iSER: %s", why);
+    return why == NULL;
+}
+
+/* How long the data of PDUs may be, either way. */
+static void
+agree_on_lengths(struct tgt_conn *c)
+{
+    const struct tgt_login *l = c->login;
+    struct iscsi_params *p = &c->params;
+
+    if (!l->rdma) {
+        p->max_recv_dseg = l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX;
+        return;
+    }
+    p->max_recv_dseg = l->discovery ? TGT_RDMA_DSEG_MAX : p->target_recv_dseg;
+    p->max_xmit_dseg = l->discovery ? TGT_RDMA_DSEG_MAX : p->initiator_recv_dseg;
+}
+
 uint16_t
 tgt_login_session(struct tgt_conn *c)
 {
@@ -122,11 +157,10 @@ tgt_login_session(struct tgt_conn *c)
 
     if (l->params.first_burst > l->params.max_burst)
         l->params.first_burst = l->params.max_burst;
-    if (params_check_integrity(&l->params, NULL) < 0 || !digests_suffice(c))
+    if (params_check_integrity(&l->params, NULL) < 0 || !digests_suffice(c) || !rdma_agreed(c))
         return ISCSI_LOGIN_BAD_REQUEST;
     status = l->tsih == 0 ? new_session(c) : join_session(c);
     c->params = l->params;
-    c->params.max_recv_dseg =
-        l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX;
+    agree_on_lengths(c);
     return status;
 }

@@ -38,6 +38,8 @@ struct tgt_login {
     /* who wants to talk to whom */
     char initiator[ISCSI_NAME_MAX + 1];
     bool discovery, leading;
+    bool rdma;             /* as that of the connection */
+    bool rdma_asked;       /* we have proposed RDMAExtensions=Yes, and the answer is due */
     struct tgt_node *node; /* NULL: unnamed discovery */
     struct key_set seen;
     struct iscsi_params params;

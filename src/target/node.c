@@ -140,9 +140,13 @@ static bool
 may_set(const struct key *k)
 {
     static const enum key_id ids[] = {
-        KEY_MAX_CONNECTIONS,     KEY_INITIAL_R2T,          KEY_IMMEDIATE_DATA, KEY_MAX_RECV_DSEG,
-        KEY_MAX_BURST,           KEY_FIRST_BURST,          KEY_TIME2WAIT,      KEY_TIME2RETAIN,
+        KEY_MAX_CONNECTIONS,     KEY_INITIAL_R2T,
+        KEY_IMMEDIATE_DATA,      KEY_MAX_RECV_DSEG,
+        KEY_MAX_BURST,           KEY_FIRST_BURST,
+        KEY_TIME2WAIT,           KEY_TIME2RETAIN,
         KEY_MAX_OUTSTANDING_R2T, KEY_ERROR_RECOVERY_LEVEL,
+        KEY_RDMA_EXTENSIONS,     KEY_TARGET_RECV_DSEG,
+        KEY_INITIATOR_RECV_DSEG,
     };
 
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
@@ -207,6 +211,8 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
         return not_settable(err, cfg, kv->key);
     if (key_check_offer(k, kv->value, strlen(kv->value), &v, &why) < 0)
         return node_bad(err, cfg, "%s", why.msg);
+    if (k->irrelevant == KEY_IRR_NOT_ISER && v.num > TGT_RDMA_DSEG_MAX)
+        return node_bad(err, cfg, "%s must be 512..8192", kv->key);
     v.outcome = KEY_AGREED;
     if (k->id == KEY_MAX_RECV_DSEG)
         node->params.max_recv_dseg = (uint32_t)v.num;
@@ -224,6 +230,8 @@ defaults(struct tgt_node *node)
     node->params.first_burst = FIRST_BURST;
     node->params.initial_r2t = false;
     node->params.protocol_level = ISCSI_LEVEL;
+    node->params.rdma_extensions = true; /* over iSER; elsewhere the answer is No */
+    node->params.target_recv_dseg = node->params.initiator_recv_dseg = TGT_RDMA_DSEG_MAX;
     node->params.max_connections = TGT_CONNS_PER_SESSION;
     node->params.max_outstanding_r2t = TGT_R2T_MAX;
     node->queue_depth = TGT_QUEUE_DEPTH;
