@@ -5,9 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "target/face.h"
 #include "target/flow.h"
 #include "target/instance.h"
-#include "target/pace.h"
 #include "target/state/session.h"
 
 void
@@ -70,10 +70,8 @@ tgt_conn_kill(struct tgt_conn *c, const char *why)
     c->state = TGT_CONN_DEAD;
     loop_defer_cancel(&c->flush);
     loop_timer_stop(t->loop, &c->timer);
-    tgt_pace_stop(c);
     tgt_flow_stop(c);
-    stream_close(c->stream);
-    c->stream = NULL;
+    c->face->close(c);
     c->ops->gone(c);
     assert(c->sess == NULL || c->lost);
     leave_logins(c);

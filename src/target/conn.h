@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* target/conn.h - a connection as all modules share it; what ends it; what the log says of it.
  *
- * rx.c receives for it, tx.c sends for it, login*.c log it in, and serve.c connects these.
+ * Its face (face.h) receives and sends for it, login*.c log it in, and serve.c connects these.
  * All of them call the functions of this header, which call none of them; what happens
  * to a connection is reported through tgt_conn_ops.
  */
@@ -11,8 +11,8 @@
 #include "target/state/conn.h"
 
 /* Closes a connection.  Its commands end in this call, and so does its session if it was the last.
- * The caller must not use its stream or queues any more, but the memory stays until the end of the
- * turn.  why is for the log and may be NULL.  A second call does nothing. */
+ * The caller must not use its queues any more, or what its face has, but the memory stays until the
+ * end of the turn.  why is for the log and may be NULL.  A second call does nothing. */
 void tgt_conn_kill(struct tgt_conn *c, const char *why);
 
 /* c, if it is in full feature phase, receives nothing from now on, and ends when what is queued has

@@ -14,7 +14,6 @@
 #include "target/leave.h"
 #include "target/lost.h"
 #include "target/order.h"
-#include "target/pace.h"
 #include "target/session.h"
 #include "target/snack.h"
 #include "target/text.h"
@@ -310,7 +309,6 @@ scsi_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
     struct tgt_cmd *cmd;
     uint8_t reason;
 
-    tgt_pace_command(c, get32(h->exp_stat_sn));
     if (!immediate)
         order = tgt_order_check(s, get32(h->cmd_sn));
     if (order == TGT_ORDER_DROP)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "target/flow.h"
 
+#include "target/face.h"
 #include "target/instance.h"
 
 /* Whether so few control PDUs wait that it is worth reading again. */
@@ -16,8 +17,8 @@ read_again(struct loop_timer *timer)
     struct tgt_conn *c = container_of(timer, struct tgt_conn, again);
 
     c->paused = false;
-    stream_set_events(c->stream, c->ops->events, c);
-    c->ops->readable(c);
+    c->face->pause(c, false);
+    c->face->receive(c);
 }
 
 /* In the next turn: the others first. */
@@ -45,7 +46,7 @@ tgt_flow_pause(struct tgt_conn *c)
     if (c->paused)
         return;
     c->paused = true;
-    stream_set_events(c->stream, c->ops->deaf_events, c);
+    c->face->pause(c, true);
     if (has_room(c))
         read_soon(c);
 }

@@ -2,8 +2,8 @@
 /* target/flow.h - when a connection is not read.
  *
  * An initiator that sends requests and does not read the answers must not make the
- * answers pile up here: when a number of control PDUs waits for the socket, its
- * connection is not read until half of them have left.  TCP then stops the initiator.
+ * answers pile up here: when a number of control PDUs waits to be sent, its
+ * connection is not read until half of them have left.  Its face then stops the initiator.
  * One that has sent thousands of PDUs at once is dealt with in portions, one in each
  * turn, so that other connections get theirs in between.
  */
@@ -26,7 +26,7 @@ tgt_flow_open(const struct tgt_conn *c)
 }
 
 /* Called when tgt_flow_open is false: c is not read any more until it is true again, which ends
- * with a call of c->ops->readable. */
+ * with a call of receive of its face. */
 void tgt_flow_pause(struct tgt_conn *c);
 
 /* Called when PDUs of c have left. */

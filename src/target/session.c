@@ -150,6 +150,15 @@ tgt_session_kill(struct tgt_session *s, const char *why)
     assert(!s->live);
 }
 
+void
+tgt_format_error(struct tgt_conn *c, const char *why)
+{
+    if (c->sess != NULL)
+        tgt_session_kill(c->sess, why);
+    else
+        tgt_conn_kill(c, why);
+}
+
 uint32_t
 tgt_session_ttt(struct tgt_session *s)
 {

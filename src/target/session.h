@@ -28,6 +28,10 @@ void tgt_session_forget(struct tgt_session *s);
 /* Closes all connections of s, and so ends s.  why is for the log. */
 void tgt_session_kill(struct tgt_session *s, const char *why);
 
+/* Whoever sends a PDU of a wrong form cannot be trusted with any: the session of c ends, on all of
+ * its connections (RFC 7143 7.7), or c alone where it has none. */
+void tgt_format_error(struct tgt_conn *c, const char *why);
+
 /* Removes a session in which nothing is left from the target.  Its memory stays until the end of
  * the turn. */
 void tgt_session_end(struct tgt_session *s);

@@ -11,11 +11,12 @@
 #include "target/command.h"
 #include "target/conn.h"
 #include "target/ctl.h"
+#include "target/face.h"
 #include "target/instance.h"
 #include "target/node.h"
-#include "target/serve.h"
 #include "target/session.h"
-#include "target/txq.h"
+#include "target/tcp/ring.h"
+#include "target/tcp/tcp.h"
 
 #define LOGIN_TIMEOUT_MS 15000
 #define PING_TIMEOUT_MS  5000
@@ -32,9 +33,7 @@ target_reap(struct loop_work *w)
     while ((l = list_pop_front(&t->dead)) != NULL) {
         struct tgt_conn *c = container_of(l, struct tgt_conn, link);
 
-        free(c->buf);
-        free(c->rest);
-        free(c);
+        c->face->free(c);
     }
     while ((l = list_pop_front(&t->dead_sessions)) != NULL)
         free(container_of(l, struct tgt_session, link));
@@ -188,13 +187,13 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
 static void
 target_accepted(void *user, struct stream *s, const struct sock_addr *peer)
 {
-    tgt_serve(user, s, peer);
+    tgt_tcp_serve(user, s, peer);
 }
 
 void
 target_accept(struct target *t, struct stream *s, const struct sock_addr *peer)
 {
-    tgt_serve(t, s, peer);
+    tgt_tcp_serve(t, s, peer);
 }
 
 int

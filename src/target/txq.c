@@ -7,24 +7,6 @@
 
 #include "lu/buf.h"
 #include "target/instance.h"
-#include "target/state/conn.h"
-
-void
-tgt_slot_own(struct tgt_slot *slot, void *buf)
-{
-    slot->owned = lu_buf_chain(buf, slot->owned);
-}
-
-void
-tgt_tx_release(struct tgt_conn *c, void *buf)
-{
-    if (buf == NULL)
-        return;
-    if (c->ring != NULL && c->ring->count > 0)
-        tgt_slot_own(tgt_slot_at(c->ring, c->ring->count - 1), buf);
-    else
-        lu_buf_free(buf);
-}
 
 void
 tgt_tx_queue(struct tgt_conn *c, struct tgt_tx *tx)
@@ -103,30 +85,6 @@ tgt_ctl_forget(struct tgt_conn *c, struct tgt_ctl *ctl)
     free(ctl);
 }
 
-struct tgt_ring *
-tgt_ring_new(void)
-{
-    struct tgt_ring *r = calloc(1, sizeof(*r));
-
-    if (r != NULL)
-        list_init(&r->link);
-    return r;
-}
-
-/* Forgets the PDUs that are in the ring and gives it back. */
-static void
-ring_drop(struct tgt_conn *c)
-{
-    struct tgt_ring *r = c->ring;
-
-    for (uint32_t i = 0; i < r->count; i++)
-        lu_buf_free(tgt_slot_at(r, i)->owned);
-    r->head = r->count = 0;
-    r->sent = 0;
-    list_push_front(&c->target->free_rings, &r->link);
-    c->ring = NULL;
-}
-
 void
 tgt_tx_drop(struct tgt_conn *c)
 {
@@ -137,20 +95,5 @@ tgt_tx_drop(struct tgt_conn *c)
 
         if (!tx->is_cmd)
             tgt_ctl_free(c, container_of(tx, struct tgt_ctl, tx));
-    }
-    if (c->ring != NULL)
-        ring_drop(c);
-}
-
-void
-tgt_rings_free(struct target *t)
-{
-    struct list *l;
-
-    while ((l = list_pop_front(&t->free_rings)) != NULL) {
-        struct tgt_ring *r = container_of(l, struct tgt_ring, link);
-
-        free(r->bounce);
-        free(r);
     }
 }

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* target/txq.h - what a connection has to send: a queue of commands and control PDUs, and the ring
- * of PDUs that are made of them.
+/* target/txq.h - what a connection has to send: a queue of commands and control PDUs.
  *
- * tx.c makes and sends PDUs; everybody else only queues.
+ * Its face makes PDUs of them and sends these; everybody else only queues.
  */
 #ifndef TARGET_TXQ_H
 #define TARGET_TXQ_H
 
+#include "target/face.h"
+#include "target/state/conn.h"
 #include "target/state/txq.h"
-
-/* Gives buf (of lu_buf_alloc) to the slot, which frees it when its PDU has been sent. */
-void tgt_slot_own(struct tgt_slot *slot, void *buf);
 
 /* Queues tx, which is in no queue, and lets it leave at the end of the turn. */
 void tgt_tx_queue(struct tgt_conn *c, struct tgt_tx *tx);
 
-/* Frees buf (may be NULL) when everything that is in the ring now has left. */
-void tgt_tx_release(struct tgt_conn *c, void *buf);
+/* Frees buf (may be NULL) when everything that the face has taken has left. */
+static inline void
+tgt_tx_release(struct tgt_conn *c, void *buf)
+{
+    if (buf != NULL)
+        c->face->release(c, buf);
+}
 
 /* A control PDU for the caller to fill in and send; NULL without memory. */
 struct tgt_ctl *tgt_ctl_new(uint8_t opcode, uint32_t itt);
@@ -32,12 +35,7 @@ void tgt_ctl_left(struct tgt_conn *c, struct tgt_ctl *ctl);
 /* Frees ctl, which was kept, and may be in the queue once more. */
 void tgt_ctl_forget(struct tgt_conn *c, struct tgt_ctl *ctl);
 
-/* Drops all PDUs that are queued or in the ring. */
+/* Drops all PDUs that are queued. */
 void tgt_tx_drop(struct tgt_conn *c);
-
-/* A ring that is in no list; NULL without memory. */
-struct tgt_ring *tgt_ring_new(void);
-/* Frees the rings that are not in use, at the end of the target. */
-void tgt_rings_free(struct target *t);
 
 #endif

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "seam/loop.h"
 #include "target/bounds.h"
-#include "target/state/pace.h"
 #include "target/state/text.h"
 #include "wire/bhs.h"
 #include "wire/keys.h"
@@ -17,8 +16,8 @@
 struct lu;
 struct target;
 struct tgt_cmd;
+struct tgt_face;
 struct tgt_login;
-struct tgt_ring;
 struct tgt_session;
 
 #define TGT_HDR_MAX (ISCSI_BHS_LEN + PDU_AHS_MAX + PDU_DIGEST_LEN)
@@ -37,12 +36,8 @@ enum tgt_fence {
     TGT_FENCE_SENT, /* they must be acknowledged up to fence_sn */
 };
 
-enum tgt_rx_state { TGT_RX_HEADER, TGT_RX_DATA, TGT_RX_TAIL };
-
 struct tgt_conn_ops {
-    void (*readable)(void *conn); /* also when a wait of pace.c or flow.c is over */
-    const struct stream_events *events, *deaf_events; /* deaf: without readable */
-    void (*gone)(struct tgt_conn *c);   /* its stream is closed; c is in state DEAD, and still a
+    void (*gone)(struct tgt_conn *c);   /* its face is closed; c is in state DEAD, and still a
                                            member of its session */
     void (*forget)(struct tgt_conn *c); /* it is lost, and its session does not wait for it */
 };
@@ -53,7 +48,7 @@ struct tgt_conn {
     struct list login_link; /* target->logins, until it is logged in */
     const struct tgt_conn_ops *ops;
     struct target *target;
-    struct stream *stream;
+    const struct tgt_face *face;
     struct sock_addr local, peer;
     struct tgt_session *sess; /* NULL until login knows it */
     struct tgt_login *login;  /* while logging in */
@@ -78,36 +73,25 @@ struct tgt_conn {
     struct iscsi_params params;  /* agreed on in login */
     uint64_t hook_count;         /* for the hook */
     uint64_t alive_ns;           /* when the initiator last sent, or made room for what we send */
-    /* receiving: rx.c */
-    enum tgt_rx_state rx;
+    /* receiving: the face, and deliver.h; the PDU that is under way */
     union {
         struct bhs bhs;
         uint8_t raw[TGT_HDR_MAX];
     } h;
-    uint32_t h_have, h_need;
     uint32_t data_len, data_off;
-    uint32_t crc;
-    uint8_t tail[4 + PDU_DIGEST_LEN];
-    uint32_t tail_have, tail_need;
-    uint8_t *buf;           /* data of the PDU being received, if it goes to no command; owned */
-    struct tgt_cmd *rx_cmd; /* Data-Out for it; NULL: discarded */
-    bool rx_foreign;        /* that Data-Out is of a command of another connection */
-    uint32_t rx_base;       /* Buffer Offset of that PDU */
-    uint32_t lowat;         /* bytes that ->readable waits for */
-    uint8_t *rest;          /* rest_len bytes that were received and wait for their turn; owned */
-    uint32_t rest_off, rest_len;
+    struct tgt_cmd *rx_cmd;  /* Data-Out for it; NULL: discarded */
+    bool rx_foreign;         /* that Data-Out is of a command of another connection */
+    uint32_t rx_base;        /* Buffer Offset of that PDU */
     uint32_t turn_pdus;      /* that were dealt with in this turn, and what is as much work */
     struct loop_timer again; /* flow.c: reads on in the next turn */
     bool paused;             /* flow.c: nothing is received */
-    struct tgt_pace pace;
-    /* sending: txq.c, tx.c */
+    /* sending: txq.c, the face */
     struct list txq;  /* struct tgt_tx */
     struct list kept; /* struct tgt_tx: keep.c */
     uint32_t kept_count, kept_bytes;
     uint32_t ctl_count, ctl_bytes; /* control PDUs in it, and their data */
-    struct tgt_ring *ring;         /* NULL: nothing is made */
     struct loop_work flush;
-    bool blocked;            /* the socket takes nothing more until ->writable */
+    bool blocked;            /* the face takes nothing more for now */
     struct loop_timer timer; /* login time limit, then idle ping */
     bool ping_sent;
     uint64_t ping_ns; /* when */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* target/txgen.h - what commands send: R2T, Data-In, SCSI Response (RFC 7143 11.4, 11.7, 11.8). */
-#ifndef TARGET_TXGEN_H
-#define TARGET_TXGEN_H
+/* target/tcp/txgen.h - what commands send: R2T, Data-In, SCSI Response (RFC 7143 11.4, 11.7, 11.8).
+ */
+#ifndef TARGET_TCP_TXGEN_H
+#define TARGET_TCP_TXGEN_H
 
 #include <stdbool.h>
 

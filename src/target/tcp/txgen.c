@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "target/txgen.h"
+#include "target/tcp/txgen.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "lu/lu.h"
+#include "target/answer.h"
 #include "target/command.h"
 #include "target/ctl.h"
 #include "target/exec.h"
@@ -13,8 +14,7 @@
 #include "target/order.h"
 #include "target/session.h"
 #include "target/state/conn.h"
-#include "target/txq.h"
-#include "wire/be.h"
+#include "target/tcp/ring.h"
 
 #define APART __attribute__((noinline)) /* from the way that each command goes */
 
@@ -70,21 +70,6 @@ next_r2t(struct tgt_cmd *c, struct tgt_slot *slot)
     return true;
 }
 
-/* Flags and count of RFC 7143 11.4.5 for the bytes that the CDB moves against those expected. */
-static uint8_t
-residual(const struct tgt_cmd *c, struct be32 *count)
-{
-    if (c->s.len > c->edtl) {
-        *count = put32(c->s.len - c->edtl);
-        return ISCSI_RSP_OVERFLOW;
-    }
-    if (c->s.len < c->edtl) {
-        *count = put32(c->edtl - c->s.len);
-        return ISCSI_RSP_UNDERFLOW;
-    }
-    return 0;
-}
-
 /* From error recovery level 1 on. */
 static APART void
 keep_answer(struct tgt_cmd *c)
@@ -114,18 +99,9 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     struct bhs_scsi_rsp *h = (struct bhs_scsi_rsp *)(void *)slot->hdr;
 
-    bhs_init(h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
-    h->status = c->s.status;
-    h->itt = put32(c->itt);
-    h->snack_tag = put32(c->snack_tag);
-    h->exp_data_sn = put32(c->tx_sn);
-    h->flags |= residual(c, &h->residual);
-    if (c->s.sense_len > 0) {
-        st_be16(slot->small, c->s.sense_len);
-        memcpy(slot->small + 2, c->s.sense, c->s.sense_len);
+    slot->data_len = tgt_answer(c, h, slot->small);
+    if (slot->data_len > 0)
         slot->data = slot->small;
-        slot->data_len = 2u + c->s.sense_len;
-    }
     if (c->state == TGT_CMD_SENT) {
         c->tx.again = false;
         if (!list_empty(&c->tx.kept)) {
@@ -247,7 +223,7 @@ next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
         h->stat_sn = put32(0);
         return true;
     }
-    h->flags |= (uint8_t)(ISCSI_DATA_IN_STATUS | residual(c, &h->residual));
+    h->flags |= (uint8_t)(ISCSI_DATA_IN_STATUS | tgt_residual(c, &h->residual));
     h->status = c->s.status;
     tgt_cmd_close_window(c);
     tgt_order_stamp(c->conn, slot->hdr, true);

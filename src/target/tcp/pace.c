@@ -16,10 +16,10 @@
  * does not run dry.  An initiator that has read everything, as with few commands
  * under way, or that works in batches, is never made to wait.
  */
-#include "target/pace.h"
+#include "target/tcp/pace.h"
 
+#include "target/face.h"
 #include "target/instance.h"
-#include "target/state/conn.h"
 
 #define BEHIND_MIN  16u          /* unread responses that make it worth a thought */
 #define FEW         6u           /* commands in a turn that need no company */
@@ -32,31 +32,24 @@
 static void
 wait_over(struct loop_timer *timer)
 {
-    struct tgt_conn *c = container_of(timer, struct tgt_conn, pace.timer);
+    struct tgt_tcp *f = container_of(timer, struct tgt_tcp, pace.timer);
 
-    c->pace.timed = true;
-    c->ops->readable(c);
+    f->pace.timed = true;
+    f->c.face->receive(&f->c);
 }
 
 void
-tgt_pace_init(struct tgt_conn *c)
+tgt_pace_init(struct tgt_tcp *f)
 {
-    c->pace = (struct tgt_pace){.gap_ns = GAP_MAX_NS};
-    loop_timer_init(&c->pace.timer, wait_over);
+    f->pace = (struct tgt_pace){.gap_ns = GAP_MAX_NS};
+    loop_timer_init(&f->pace.timer, wait_over);
 }
 
 void
-tgt_pace_stop(struct tgt_conn *c)
+tgt_pace_stop(struct tgt_tcp *f)
 {
-    c->pace.waits = false;
-    loop_timer_stop(c->target->loop, &c->pace.timer);
-}
-
-void
-tgt_pace_command(struct tgt_conn *c, uint32_t exp_stat_sn)
-{
-    c->pace.commands++;
-    c->pace.exp_stat_sn = exp_stat_sn;
+    f->pace.waits = false;
+    loop_timer_stop(f->c.target->loop, &f->pace.timer);
 }
 
 /* The time from one command to the next, smoothed over some turns. */
@@ -81,10 +74,10 @@ worth_a_wait(const struct tgt_pace *p, uint32_t unread)
 
 /* How long the initiator can do without us; 0: not at all. */
 static uint64_t
-patience_ns(struct tgt_conn *c)
+patience_ns(struct tgt_tcp *f)
 {
-    struct tgt_pace *p = &c->pace;
-    uint32_t unread = c->stat_sn - p->exp_stat_sn;
+    struct tgt_pace *p = &f->pace;
+    uint32_t unread = f->c.stat_sn - p->exp_stat_sn;
     uint64_t ns;
 
     if (unread > INT32_MAX) /* it may claim what it wants */
@@ -97,21 +90,21 @@ patience_ns(struct tgt_conn *c)
         return 0;
     p->due = unread;
     ns = (uint64_t)unread * p->gap_ns * 2 / 3;
-    if (ns > c->target->pace_ns)
-        ns = c->target->pace_ns;
+    if (ns > f->c.target->pace_ns)
+        ns = f->c.target->pace_ns;
     return ns >= WAIT_MIN_NS ? ns : 0;
 }
 
 uint32_t
-tgt_pace_turn(struct tgt_conn *c)
+tgt_pace_turn(struct tgt_tcp *f)
 {
-    struct tgt_pace *p = &c->pace;
+    struct tgt_pace *p = &f->pace;
     uint64_t ns = 0;
 
-    if (c->target->pace_ns == 0)
+    if (f->c.target->pace_ns == 0)
         return 1;
     if (p->commands > 0)
-        learn_gap(p, c->target->loop->now_ns);
+        learn_gap(p, f->c.target->loop->now_ns);
     if (!p->waits && p->commands > 0)
         p->usual = (p->usual * 7 + p->commands * USUAL_ONE) / 8;
     if (p->timed && p->commands < 2)
@@ -119,13 +112,13 @@ tgt_pace_turn(struct tgt_conn *c)
     else if (p->rest > 0)
         p->rest--;
     else
-        ns = patience_ns(c);
+        ns = patience_ns(f);
     p->commands = 0;
     p->timed = false;
     p->waits = ns > 0;
     if (p->waits)
-        loop_timer_start(c->target->loop, &p->timer, ns);
+        loop_timer_start(f->c.target->loop, &p->timer, ns);
     else
-        loop_timer_stop(c->target->loop, &p->timer);
+        loop_timer_stop(f->c.target->loop, &p->timer);
     return p->waits ? MARK : 1;
 }

@@ -5,7 +5,7 @@
  * in the same call as the send, and a PDU that leaves only in part is copied,
  * so that a write to the same blocks in between cannot make the digest wrong.
  */
-#include "target/tx.h"
+#include "target/tcp/tx.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,7 +19,9 @@
 #include "target/keep.h"
 #include "target/order.h"
 #include "target/state/command.h"
-#include "target/txgen.h"
+#include "target/tcp/ring.h"
+#include "target/tcp/tcp.h"
+#include "target/tcp/txgen.h"
 #include "target/txq.h"
 #include "wire/pdu.h"
 
@@ -118,13 +120,14 @@ repeat(struct tgt_ring *r, struct tgt_slot *slot)
 
 /* A fault decides about the PDU that was made in the slot behind the others. */
 static void
-tx_strike(struct tgt_conn *c, struct tgt_slot *slot)
+tx_strike(struct tgt_tcp *f, struct tgt_slot *slot)
 {
-    struct tgt_ring *r = c->ring;
-    uint32_t what = tgt_hook(c->target->hook, TGT_HOOK_SENDS, slot->hdr);
+    struct tgt_ring *r = f->ring;
+    uint32_t what = tgt_hook(f->c.target->hook, TGT_HOOK_SENDS, slot->hdr);
 
     if (what == TGT_HOOK_LOST) {
-        tgt_tx_release(c, slot->owned); /* PDUs before it may be of the same memory */
+        if (slot->owned != NULL)
+            tgt_ring_release(f, slot->owned); /* PDUs before it may be of the same memory */
         return;
     }
     r->count++;
@@ -140,20 +143,20 @@ count_data(const struct tgt_slot *slot, uint32_t *bytes, uint32_t *copies)
 }
 
 static void
-tx_fill(struct tgt_conn *c)
+tx_fill(struct tgt_tcp *f)
 {
-    struct tgt_ring *r = c->ring;
+    struct tgt_ring *r = f->ring;
     uint32_t bytes = 0, copies = 0;
 
     for (uint32_t i = 0; i < r->count; i++)
         count_data(tgt_slot_at(r, i), &bytes, &copies);
-    while (r->count < TGT_RING && bytes < RING_BYTES && copies < COPIES && !list_empty(&c->txq)) {
+    while (r->count < TGT_RING && bytes < RING_BYTES && copies < COPIES && !list_empty(&f->c.txq)) {
         struct tgt_slot *slot = tgt_slot_at(r, r->count);
 
-        if (make_one(c, slot)) {
+        if (make_one(&f->c, slot)) {
             count_data(slot, &bytes, &copies);
-            if (c->target->hook != NULL && c->erl > 0)
-                tx_strike(c, slot);
+            if (f->c.target->hook != NULL && f->c.erl > 0)
+                tx_strike(f, slot);
             else
                 r->count++;
         }
@@ -259,85 +262,77 @@ consume(struct tgt_ring *r, size_t n)
 
 /* One send.  False: stop, for good or until ->writable. */
 static bool
-send_some(struct tgt_conn *c)
+send_some(struct tgt_tcp *f)
 {
     struct iovec iov[IOV_LEN];
     size_t total;
     ssize_t r;
     int n;
 
-    tx_fill(c);
-    if (c->ring->count == 0)
+    tx_fill(f);
+    if (f->ring->count == 0)
         return false;
-    n = tx_collect(c->ring, iov, &total);
-    r = stream_sendv(c->stream, iov, n, total);
+    n = tx_collect(f->ring, iov, &total);
+    r = stream_sendv(f->stream, iov, n, total);
     if (r < 0 && r != -EAGAIN) {
-        tgt_conn_kill(c, errno_text((int)-r));
+        tgt_conn_kill(&f->c, errno_text((int)-r));
         return false;
     }
-    if (r > 0 && !consume(c->ring, (size_t)r)) {
-        tgt_conn_kill(c, NULL);
+    if (r > 0 && !consume(f->ring, (size_t)r)) {
+        tgt_conn_kill(&f->c, NULL);
         return false;
     }
     if (r < 0 || (size_t)r < total) {
-        c->blocked = true;
-        if (!freeze(c->ring))
-            tgt_conn_kill(c, "out of memory");
+        f->c.blocked = true;
+        if (!freeze(f->ring))
+            tgt_conn_kill(&f->c, "out of memory");
         return false;
     }
-    return !list_empty(&c->txq);
-}
-
-static struct tgt_ring *
-borrow_ring(struct target *t)
-{
-    struct list *l = list_pop_front(&t->free_rings);
-
-    return l != NULL ? container_of(l, struct tgt_ring, link) : tgt_ring_new();
+    return !list_empty(&f->c.txq);
 }
 
 /* All of it has left. */
 static void
-return_ring(struct tgt_conn *c)
+return_ring(struct tgt_tcp *f)
 {
-    assert(c->ring->count == 0 && c->ring->sent == 0);
-    list_push_front(&c->target->free_rings, &c->ring->link);
-    c->ring = NULL;
+    assert(f->ring->count == 0 && f->ring->sent == 0);
+    list_push_front(&f->c.target->free_rings, &f->ring->link);
+    f->ring = NULL;
 }
 
 void
 tgt_tx_flush(struct loop_work *w)
 {
-    struct tgt_conn *c = container_of(w, struct tgt_conn, flush);
+    struct tgt_tcp *f = container_of(w, struct tgt_tcp, c.flush);
 
-    assert(c->state != TGT_CONN_DEAD);
-    if (c->blocked || c->held_back)
+    assert(f->c.state != TGT_CONN_DEAD);
+    if (f->c.blocked || f->c.held_back)
         return;
-    if (c->ring == NULL)
-        c->ring = borrow_ring(c->target);
-    if (c->ring == NULL) {
-        tgt_conn_kill(c, "out of memory");
+    if (f->ring == NULL)
+        f->ring = tgt_ring_borrow(f->c.target);
+    if (f->ring == NULL) {
+        tgt_conn_kill(&f->c, "out of memory");
         return;
     }
-    for (unsigned i = 0; send_some(c); i++) {
+    for (unsigned i = 0; send_some(f); i++) {
         if (i == ROUNDS_MAX) { /* fairness: the others first */
-            loop_defer(c->target->loop, &c->flush);
+            loop_defer(f->c.target->loop, &f->c.flush);
             break;
         }
     }
-    if (c->state == TGT_CONN_DEAD)
+    if (f->c.state == TGT_CONN_DEAD)
         return;
-    if (c->ring->count == 0)
-        return_ring(c);
-    tgt_flow_sent(c);
+    if (f->ring->count == 0)
+        return_ring(f);
+    tgt_flow_sent(&f->c);
 }
 
 void
 tgt_tx_writable(void *user)
 {
-    struct tgt_conn *c = user;
+    struct tgt_tcp *f = user;
 
-    c->blocked = false;
-    c->alive_ns = c->target->loop->now_ns;
-    loop_defer(c->target->loop, &c->flush);
+    f->c.blocked = false;
+    f->c.alive_ns = f->c.target->loop->now_ns;
+    loop_defer(f->c.target->loop, &f->c.flush);
 }
