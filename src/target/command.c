@@ -87,6 +87,8 @@ tgt_cmd_new(struct tgt_conn *conn, const struct bhs_scsi_cmd *h)
     c->immediate = h->opcode & ISCSI_OP_IMMEDIATE;
     c->state = TGT_CMD_DATA;
     loop_timer_init(&c->timer, delay_over);
+    if (conn->rdma)
+        c->stags = conn->stags;
     list_push_back(&s->cmds, &c->sess_link);
     s->immediate += c->immediate;
     c->hash_next = s->hash[itt_hash(c->itt)];
@@ -221,6 +223,8 @@ tgt_cmd_free(struct tgt_cmd *c)
     struct target *t = c->sess->target;
 
     assert(c->state != TGT_CMD_FREE && c->state != TGT_CMD_SENT);
+    if (c->r2t_sn != c->r2t_done)
+        c->conn->face->forget(c);
     unlist_cmd(c);
     release_buf(c);
     loop_timer_stop(t->loop, &c->timer);

@@ -10,6 +10,7 @@
 #define TARGET_COMMAND_H
 
 #include "target/state/command.h"
+#include "target/state/conn.h"
 
 /* Makes a command in state DATA, for a request that came on conn with header h, which may be of any
  * kind.  Returns NULL without memory. */
@@ -41,6 +42,14 @@ void tgt_cmd_released(struct tgt_cmd *c);
 
 /* Called when the response of a command is made, so that it no longer counts against the window. */
 void tgt_cmd_close_window(struct tgt_cmd *c);
+
+/* Whether the target itself is at work in memory of the initiator for the command, which must not
+ * be told that it has ended before that is over. */
+static inline bool
+tgt_cmd_moving(const struct tgt_cmd *c)
+{
+    return c->conn->rdma && c->r2t_sn != c->r2t_done;
+}
 
 /* Ends a SCSI command without a response.  With a tmf, which waits for the Data-Out that was asked
  * for, the command stays in state DRAIN until that has come; tmf may be NULL. */

@@ -46,13 +46,17 @@ struct target_config {
     uint32_t pace_us;                   /* the longest wait before a connection is read again, while
                                            its initiator still has many responses to read, in
                                            microseconds; 0: no wait */
+    bool rdma_keeps_stags;              /* responses over RDMA never invalidate the STags of their
+                                           commands, as tgt has it; else they do where the initiator
+                                           allows that, as LIO has it */
     const struct target_faults *faults; /* may be NULL */
 };
 
 struct target_stats {
-    uint32_t sessions, conns;
+    uint32_t sessions, conns, conns_rdma; /* now; conns has those over RDMA, too */
     uint64_t logins, logins_failed;
     uint64_t commands, bytes_read, bytes_written;
+    uint64_t rdma_reads, rdma_writes; /* requests of the target */
     uint64_t rejects, digest_errors;
     uint64_t sync_errors; /* LUNs that could not be synced when the target stopped */
 };

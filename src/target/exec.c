@@ -78,7 +78,8 @@ void
 tgt_exec_want_data(struct tgt_cmd *c)
 {
     uint32_t out = c->r2t_sn - c->r2t_done, bursts;
-    uint32_t max = exec_min(c->sess->params.max_outstanding_r2t, TGT_R2T_MAX);
+    uint32_t max = c->conn->rdma ? TGT_R2T_MAX /* no R2T leaves */
+                                 : exec_min(c->sess->params.max_outstanding_r2t, TGT_R2T_MAX);
 
     if (c->s.failed || c->r2t_off >= c->need)
         c->r2t_want = 0;
@@ -92,7 +93,7 @@ tgt_exec_want_data(struct tgt_cmd *c)
         return;
     bursts = (c->need - c->r2t_off + c->sess->params.max_burst - 1) / c->sess->params.max_burst;
     bursts += c->r2t_recover;
-    c->r2t_want = exec_min(bursts, max - out);
+    c->r2t_want = out < max ? exec_min(bursts, max - out) : 0;
     if (c->r2t_want > 0 && list_empty(&c->tx.link))
         tgt_tx_queue(c->conn, &c->tx);
 }

@@ -23,12 +23,19 @@
 #define TARGET_FACE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct loop_work;
+struct lunette_error;
+struct tgt_cmd;
 struct tgt_conn;
 
 struct tgt_face {
     const char *name; /* for a person: "TCP" */
+
+    /* Makes ready for that many commands at a time, 0 in discovery, before the last Login Response
+     * leaves.  0, or -errno with a sentence: there is no memory for them. */
+    int (*prepare)(struct tgt_conn *c, uint32_t commands, struct lunette_error *err);
 
     /* Deals with what has come and waits, within bounds (flow.h).  Called by the face itself when
      * something comes, when a pause is over, and when the connection has been silent for so long
@@ -47,6 +54,10 @@ struct tgt_face {
     /* Frees buf, of lu_buf_alloc and not NULL, when all has left that the face was given before.
      */
     void (*release)(struct tgt_conn *c, void *buf);
+
+    /* Called for a command that ends while data that it has asked for (r2t_sn, r2t_done) are still
+     * to come: they go nowhere. */
+    void (*forget)(struct tgt_cmd *cmd);
 
     /* Called when the connection dies: nothing that the face has taken leaves any more, and it
      * makes no further calls.  When it returns, nothing of the network refers to memory of commands

@@ -13,15 +13,24 @@
 #include "target/hook.h"
 
 struct lu_flusher;
+struct rnic_ep;
 struct tgt_node;
+
+/* stream or rnic is there, whichever its face needs; neither: its device is gone. */
+struct tgt_listener {
+    struct target *target;
+    struct sock_addr bound;
+    bool rdma;
+    struct stream *stream;
+    struct rnic_ep *rnic;
+};
 
 struct target {
     struct loop *loop;
     struct tgt_node *nodes;
     uint32_t nodes_count;
     struct htab node_by_name;
-    struct stream *listeners[TARGET_LISTENERS_MAX];
-    struct sock_addr bound[TARGET_LISTENERS_MAX];
+    struct tgt_listener listeners[TARGET_LISTENERS_MAX];
     uint32_t listeners_count;
     struct list conns, dead; /* struct tgt_conn; dead: freed at the end of the turn */
     struct list logins;      /* those that are not logged in, the oldest first, by login_link */
@@ -29,7 +38,8 @@ struct target {
     struct list sessions, dead_sessions;
     uint32_t conns_count, sessions_count, sessions_max, conns_max;
     uint32_t login_timeout_ms, ping_timeout_ms, hole_timeout_ms, stop_timeout_ms;
-    uint64_t pace_ns; /* 0: every connection is read as soon as it can be */
+    uint64_t pace_ns;      /* 0: every connection is read as soon as it can be */
+    bool rdma_keeps_stags; /* target_config */
     struct htab session_by_port;
     uint64_t hash_seed; /* names and ISIDs are the initiators' choice */
     uint16_t next_tsih;

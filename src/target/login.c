@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "target/conn.h"
+#include "target/face.h"
 #include "target/instance.h"
 #include "target/login_state.h"
 #include "target/state/node.h"
@@ -201,8 +202,9 @@ login_over(struct tgt_conn *c)
     loop_timer_stop(c->target->loop, &c->timer);
     if (node != NULL && node->nop_interval_s != 0)
         loop_timer_start(c->target->loop, &c->timer, node->nop_interval_s * LOOP_NS_PER_S);
-    tgt_conn_log(c, LOG_LEVEL_INFO, "logged in%s%s", node != NULL ? " to " : " for discovery",
-                 node != NULL ? node->name : "");
+    tgt_conn_log(c, LOG_LEVEL_INFO, "logged in%s%s over %s",
+                 node != NULL ? " to " : " for discovery", node != NULL ? node->name : "",
+                 c->face->name);
 }
 
 /* Sends the next piece of the answer.  flags: transit bit and stages, used with the last piece. */
@@ -238,6 +240,18 @@ may_transit(const struct tgt_login *l)
     return l->stage != ISCSI_STAGE_SECURITY || tgt_login_auth_ok(l);
 }
 
+/* What comes next may be as many commands as the session has room for. */
+static uint16_t
+login_prepare(struct tgt_conn *c)
+{
+    struct lunette_error err;
+
+    if (c->face->prepare(c, c->sess->discovery ? 0 : c->sess->depth, &err) == 0)
+        return ISCSI_LOGIN_OK;
+    tgt_conn_log(c, LOG_LEVEL_WARN, "%s", err.msg);
+    return ISCSI_LOGIN_OUT_OF_RESOURCES;
+}
+
 /* The request is complete and its keys are answered. */
 static void
 login_conclude(struct tgt_conn *c)
@@ -261,6 +275,8 @@ login_conclude(struct tgt_conn *c)
         return;
     }
     status = tgt_login_session(c);
+    if (status == ISCSI_LOGIN_OK)
+        status = login_prepare(c);
     if (status != ISCSI_LOGIN_OK) {
         login_refuse(c, status);
         return;

@@ -8,6 +8,7 @@
 
 #include "lu/lu.h"
 #include "lu/sidecar.h"
+#include "seam/rdma.h"
 #include "target/command.h"
 #include "target/conn.h"
 #include "target/ctl.h"
@@ -97,6 +98,7 @@ target_init(struct target *t, struct loop *loop, const struct target_config *cfg
     t->hole_timeout_ms = cfg->hole_timeout_ms != 0 ? cfg->hole_timeout_ms : HOLE_TIMEOUT_MS;
     t->stop_timeout_ms = cfg->stop_timeout_ms != 0 ? cfg->stop_timeout_ms : STOP_TIMEOUT_MS;
     t->pace_ns = cfg->pace_us * 1000ull;
+    t->rdma_keeps_stags = cfg->rdma_keeps_stags;
     t->next_tsih = (uint16_t)loop_random(loop);
     target_set_faults(t, cfg->faults);
 }
@@ -196,33 +198,59 @@ target_accept(struct target *t, struct stream *s, const struct sock_addr *peer)
     tgt_tcp_serve(t, s, peer);
 }
 
+/* The next one, which is not counted yet; NULL: there are too many. */
+static struct tgt_listener *
+next_listener(struct target *t, bool rdma, struct lunette_error *err)
+{
+    struct tgt_listener *l = &t->listeners[t->listeners_count];
+
+    if (t->listeners_count == TARGET_LISTENERS_MAX) {
+        (void)lunette_fail(err, -ENOSPC, LUNETTE_DOM_USAGE, 0, "more than %d listeners",
+                           TARGET_LISTENERS_MAX);
+        return NULL;
+    }
+    *l = (struct tgt_listener){.target = t, .rdma = rdma};
+    return l;
+}
+
+static void
+listener_added(struct tgt_listener *l, struct sock_addr *ret_bound)
+{
+    l->target->listeners_count++;
+    if (ret_bound != NULL)
+        *ret_bound = l->bound;
+}
+
 int
 target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
               struct lunette_error *err)
 {
     static const struct stream_events events = {.accepted = target_accepted};
-    uint32_t n = t->listeners_count;
+    struct tgt_listener *l = next_listener(t, false, err);
     char text[PORTAL_TEXT_MAX];
     int r;
 
-    if (n == TARGET_LISTENERS_MAX)
-        return lunette_fail(err, -ENOSPC, LUNETTE_DOM_USAGE, 0, "more than %d listeners",
-                            TARGET_LISTENERS_MAX);
-    r = stream_listen(t->loop, at, &events, t, &t->listeners[n], &t->bound[n]);
+    if (l == NULL)
+        return -ENOSPC;
+    r = stream_listen(t->loop, at, &events, t, &l->stream, &l->bound);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot listen on %s: %s",
                             sock_addr_format(at, text, sizeof(text)), errno_text(-r));
-    t->listeners_count++;
-    if (ret_bound != NULL)
-        *ret_bound = t->bound[n];
+    listener_added(l, ret_bound);
     return 0;
 }
 
 static void
 stop_listening(struct target *t)
 {
-    while (t->listeners_count > 0)
-        stream_close(t->listeners[--t->listeners_count]);
+    while (t->listeners_count > 0) {
+        struct tgt_listener *l = &t->listeners[--t->listeners_count];
+
+        if (l->stream != NULL)
+            stream_close(l->stream);
+        if (l->rnic != NULL)
+            rnic_close(l->rnic);
+    }
 }
 
 void

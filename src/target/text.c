@@ -36,11 +36,11 @@ is_wildcard(const struct sock_addr *a)
     return a->ss.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
 }
 
-/* Listener i as the initiator of c can reach it: for a wildcard, the address that it did reach. */
+/* A listener as the initiator of c can reach it: for a wildcard, the address that it did reach. */
 static struct sock_addr
-portal_of(const struct tgt_conn *c, uint32_t i)
+portal_of(const struct tgt_conn *c, const struct tgt_listener *l)
 {
-    struct sock_addr a = c->target->bound[i], local = c->local;
+    struct sock_addr a = l->bound, local = c->local;
     struct sockaddr_in *a4 = (struct sockaddr_in *)(void *)&a.ss;
     struct sockaddr_in6 *a6 = (struct sockaddr_in6 *)(void *)&a.ss;
     struct sockaddr_in *l4 = (struct sockaddr_in *)(void *)&local.ss;
@@ -57,14 +57,18 @@ portal_of(const struct tgt_conn *c, uint32_t i)
     return local;
 }
 
-/* TargetAddress of every listener, which are the same for all targets. */
+/* TargetAddress of every listener, which are the same for all targets.  An address does not say
+ * what is spoken there, so that each initiator is told those that speak what it does. */
 static void
 put_addresses(const struct tgt_conn *c, struct text_buf *b)
 {
     for (uint32_t i = 0; i < c->target->listeners_count; i++) {
         char addr[PORTAL_TEXT_MAX], value[PORTAL_TEXT_MAX + 8];
-        struct sock_addr a = portal_of(c, i);
+        const struct tgt_listener *l = &c->target->listeners[i];
+        struct sock_addr a = portal_of(c, l);
 
+        if (l->rdma != c->rdma)
+            continue;
         /* What this host calls its link means nothing to another one (RFC 4007 6). */
         if (a.ss.ss_family == AF_INET6)
             ((struct sockaddr_in6 *)(void *)&a.ss)->sin6_scope_id = 0;

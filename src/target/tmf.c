@@ -258,7 +258,8 @@ is_function(const struct tgt_session *s, uint32_t tag)
     return false;
 }
 
-static uint8_t
+/* As tmf_perform. */
+static int
 abort_task(struct tgt_tmf *t)
 {
     struct tgt_session *s = t->sess;
@@ -276,8 +277,8 @@ abort_task(struct tgt_tmf *t)
         return ISCSI_TMF_RSP_COMPLETE;
     }
     if (c != NULL) {
-        tgt_cmd_abort(c, NULL);
-        return ISCSI_TMF_RSP_COMPLETE;
+        tgt_cmd_abort(c, tgt_cmd_moving(c) ? t : NULL);
+        return t->draining > 0 ? -1 : ISCSI_TMF_RSP_COMPLETE;
     }
     if (sn_gte(ref_sn, s->exp_cmd_sn) && sn_lt(ref_sn, cmd_sn) && tmf_plug(s, t->conn, ref_sn))
         return ISCSI_TMF_RSP_COMPLETE;
@@ -320,7 +321,7 @@ tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c)
     s->fence_ua |= s->conns_count > 1 && on_task_set(t);
     if (fast)
         tell_fast_abort(t, conn, c->s.lu, c->s.lun);
-    tgt_cmd_abort(c, s == t->sess && !fast ? t : NULL);
+    tgt_cmd_abort(c, s == t->sess && (!fast || tgt_cmd_moving(c)) ? t : NULL);
     if (s != t->sess && sn_lt(s->told_max, s->exp_cmd_sn) && conn->state == TGT_CONN_FFP)
         tgt_nop_tell(conn); /* it would not learn that its window is open again */
     return true;

@@ -11,6 +11,7 @@
 #include "seam/loop.h"
 #include "target/bounds.h"
 #include "target/segment.h"
+#include "target/state/stags.h"
 #include "target/state/txq.h"
 #include "wire/bhs.h"
 
@@ -78,6 +79,7 @@ struct tgt_cmd {
     uint32_t r2t_from;         /* where the last R2T began */
     struct tgt_seg seg;        /* how what is sent was cut, from error recovery level 1 on */
     uint32_t recut_sn, ack_ttt;
+    struct tgt_stags stags; /* over RDMA */
 };
 
 #endif

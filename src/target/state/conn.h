@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "seam/loop.h"
 #include "target/bounds.h"
+#include "target/state/stags.h"
 #include "target/state/text.h"
 #include "wire/bhs.h"
 #include "wire/keys.h"
@@ -78,6 +79,7 @@ struct tgt_conn {
         struct bhs bhs;
         uint8_t raw[TGT_HDR_MAX];
     } h;
+    struct tgt_stags stags; /* with rdma */
     uint32_t data_len, data_off;
     struct tgt_cmd *rx_cmd;  /* Data-Out for it; NULL: discarded */
     bool rx_foreign;         /* that Data-Out is of a command of another connection */

@@ -14,6 +14,22 @@ static const struct stream_events tcp_events = {.readable = tgt_rx_readable,
                                                 .writable = tgt_tx_writable};
 static const struct stream_events tcp_deaf_events = {.writable = tgt_tx_writable};
 
+static int
+tcp_prepare(struct tgt_conn *c, uint32_t commands, struct lunette_error *err)
+{
+    (void)c;
+    (void)commands;
+    (void)err;
+    return 0; /* the socket's memory is the system's */
+}
+
+/* Data-Out that comes for it finds no command with its tag, and is dropped. */
+static void
+tcp_forget(struct tgt_cmd *cmd)
+{
+    (void)cmd;
+}
+
 static void
 tcp_receive(struct tgt_conn *c)
 {
@@ -55,10 +71,12 @@ tcp_free(struct tgt_conn *c)
 
 static const struct tgt_face tcp_face = {
     .name = "TCP",
+    .prepare = tcp_prepare,
     .receive = tcp_receive,
     .flush = tgt_tx_flush,
     .pause = tcp_pause,
     .release = tcp_release,
+    .forget = tcp_forget,
     .close = tcp_close,
     .free = tcp_free,
 };
