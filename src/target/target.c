@@ -14,6 +14,7 @@
 #include "target/ctl.h"
 #include "target/face.h"
 #include "target/instance.h"
+#include "target/iser/accept.h"
 #include "target/node.h"
 #include "target/session.h"
 #include "target/tcp/ring.h"
@@ -236,6 +237,24 @@ target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *re
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot listen on %s: %s",
                             sock_addr_format(at, text, sizeof(text)), errno_text(-r));
+    listener_added(l, ret_bound);
+    return 0;
+}
+
+int
+target_listen_rdma(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
+                   struct lunette_error *err)
+{
+    struct tgt_listener *l = next_listener(t, true, err);
+    char text[PORTAL_TEXT_MAX];
+    int r;
+
+    if (l == NULL)
+        return -ENOSPC;
+    r = tgt_iser_listen(l, at, err);
+    if (r < 0)
+        return lunette_fail_prefix(err, r, "cannot listen for iSER on %s",
+                                   sock_addr_format(at, text, sizeof(text)));
     listener_added(l, ret_bound);
     return 0;
 }

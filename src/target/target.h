@@ -28,6 +28,11 @@ int target_new(struct loop *loop, const struct target_config *cfg, struct target
 int target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
                   struct lunette_error *err);
 
+/* The same for initiators that come over RDMA (iSER, RFC 7145).  -EOPNOTSUPP: the loop has no
+ * RDMA; -ENODEV: this machine has no such device. */
+int target_listen_rdma(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
+                       struct lunette_error *err);
+
 /* Serves a connection that the caller accepted; takes s. */
 void target_accept(struct target *t, struct stream *s, const struct sock_addr *peer);
 
