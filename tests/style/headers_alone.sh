@@ -6,6 +6,8 @@
 set -u
 cd "$1" || exit 1
 failed=0
+have_rdma=-DHAVE_RDMA=0
+if pkg-config --exists libibverbs librdmacm 2>/dev/null; then have_rdma=-DHAVE_RDMA=1; fi
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT
 try() { # compiler and options..., header last
@@ -20,7 +22,7 @@ for file in $(find src include -name '*.h' | sort); do
     header=${file#src/}
     header=${header#include/}
     n=$((n + 1))
-    try "${CC:-cc}" -std=c17 -D_GNU_SOURCE -DHAVE_URING=1 -Wall -Wextra -Werror -Wno-unused-function -Isrc -Iinclude -xc
+    try "${CC:-cc}" -std=c17 -D_GNU_SOURCE -DHAVE_URING=1 "$have_rdma" -Wall -Wextra -Werror -Wno-unused-function -Isrc -Iinclude -xc
     case $file in
     include/*)
         try "${CC:-cc}" -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic -Werror -Iinclude -xc
