@@ -101,6 +101,17 @@ say_address(struct lunette_error *why, const char *peer, int status)
                         "no RDMA device of this machine reaches %s: %s", peer, errno_text(e));
 }
 
+/* The kernel resolves the loopback address of soft RDMA to no device at all, or finds no route to
+ * it and does not say so. */
+static int
+say_no_route(struct lunette_error *why, const char *peer, int e)
+{
+    return lunette_fail(why, e, LUNETTE_DOM_OS, (uint32_t)-e,
+                        "no RDMA route to %s: %s; the loopback address is no use: take the address "
+                        "of the network device that the RDMA device belongs to",
+                        peer, errno_text(e));
+}
+
 /* Says what an event that ends a connection means.  Returns -errno; 0: it ends nothing. */
 static int
 say_end(const struct cm_event *e, struct lunette_error *why)
@@ -114,8 +125,7 @@ say_end(const struct cm_event *e, struct lunette_error *why)
         return say_address(why, peer, e->status);
     case RDMA_CM_EVENT_ROUTE_ERROR:
         r = negative(e->status, -EHOSTUNREACH);
-        return lunette_fail(why, r, LUNETTE_DOM_OS, (uint32_t)-r, "no RDMA route to %s: %s", peer,
-                            errno_text(r));
+        return say_no_route(why, peer, r);
     case RDMA_CM_EVENT_CONNECT_ERROR:
         r = negative(e->status, -ECONNABORTED);
         return lunette_fail(why, r, LUNETTE_DOM_OS, (uint32_t)-r,
@@ -147,13 +157,12 @@ verbs_limit_over(struct loop_timer *t)
     struct lunette_error why;
     char buf[PORTAL_TEXT_MAX];
 
-    (void)lunette_fail(&why, -ETIMEDOUT, LUNETTE_DOM_OS, ETIMEDOUT,
-                       ep->phase == VERBS_ADDRESS
-                           ? "looking for an RDMA device on the way to %s took too long"
-                           : "no RDMA route to %s was found in time; soft RDMA has none to the "
-                             "loopback address: use the address of the network device that it "
-                             "was made on",
-                       peer_text(ep, buf));
+    if (ep->phase == VERBS_ADDRESS)
+        (void)lunette_fail(&why, -ETIMEDOUT, LUNETTE_DOM_OS, ETIMEDOUT,
+                           "looking for an RDMA device on the way to %s took too long",
+                           peer_text(ep, buf));
+    else
+        (void)say_no_route(&why, peer_text(ep, buf), -ETIMEDOUT);
     verbs_walk_begin(st);
     verbs_tell_end(ep, -ETIMEDOUT, why.msg);
     verbs_walk_end(st);
@@ -164,7 +173,7 @@ address_resolved(struct verbs_ep *ep)
 {
     struct lunette_error why;
     char buf[PORTAL_TEXT_MAX];
-    int e;
+    int r;
 
     if (ep->phase != VERBS_ADDRESS || ep->over)
         return;
@@ -172,10 +181,8 @@ address_resolved(struct verbs_ep *ep)
     loop_timer_start(ep->pub.loop, &ep->limit, VERBS_LIMIT_NS);
     if (rdma_resolve_route(ep->id, VERBS_RESOLVE_MS) == 0)
         return;
-    e = errno;
-    (void)lunette_fail(&why, -e, LUNETTE_DOM_OS, (uint32_t)e, "no RDMA route to %s: %s",
-                       peer_text(ep, buf), errno_text(e));
-    verbs_tell_end(ep, -e, why.msg);
+    r = say_no_route(&why, peer_text(ep, buf), -errno);
+    verbs_tell_end(ep, r, why.msg);
 }
 
 static void

@@ -135,7 +135,7 @@ verbs_locked_say(struct lunette_error *err, const struct verbs_locked *l, const 
                             device, what, bytes);
     return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM,
                         "%s needs %" PRIu64 " bytes of locked memory beside %" PRIu64
-                        " that are locked, and the limit (RLIMIT_MEMLOCK) is %" PRIu64
+                        " that are locked already, and the limit (RLIMIT_MEMLOCK) is %" PRIu64
                         ": raise it with ulimit -l or LimitMEMLOCK= of systemd",
                         what, bytes, l->used, l->limit);
 }
