@@ -10,6 +10,7 @@
 
 #include "cmd/common/stdfds.h"
 #include "cmd/lunette-target/args.h"
+#include "rdma/rdma.h"
 
 #define EXIT_USAGE 2
 
@@ -187,6 +188,8 @@ serve_target(struct app *app)
     if (r < 0)
         goto fail;
     app->loop->log = &app->log;
+    app->loop->rnic = rdma_verbs;
+    rnic_spin(app->loop, app->args.loop.spin_us * 1000ull);
     loop_work_init(&app->stop, stop_target);
     r = start_watching(app);
     if (r < 0) {

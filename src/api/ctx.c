@@ -9,6 +9,7 @@
 
 #include "api/internal.h"
 #include "api/sized.h"
+#include "rdma/rdma.h"
 
 #define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* given-up logins may take so long to end */
 
@@ -50,13 +51,19 @@ ctx_make_loop(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
         [LUNETTE_LOOP_URING] = LOOP_URING,
     };
     struct loop_config cfg = {0};
+    int r;
 
     if ((unsigned)o->loop >= sizeof(kinds) / sizeof(kinds[0]))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "no such loop: %d", (int)o->loop);
     cfg.kind = kinds[o->loop];
     cfg.spin_us = o->spin_us;
     ctx->own_loop = true;
-    return loop_new(&cfg, &ctx->loop, err);
+    r = loop_new(&cfg, &ctx->loop, err);
+    if (r < 0)
+        return r;
+    ctx->loop->rnic = rdma_verbs;
+    rnic_spin(ctx->loop, o->spin_us * 1000ull);
+    return 0;
 }
 
 static int

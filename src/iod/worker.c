@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "rdma/rdma.h"
+
 /* ---- the control plane ---------------------------------------------------------------------- */
 
 /* Detaches and frees a connection; a control plane that still waits for answers gets none. */
@@ -201,6 +203,8 @@ worker_fill(struct worker *w, const struct iod_config *cfg, const struct transpo
     if (r < 0)
         return r;
     w->loop->log = cfg->log;
+    w->loop->rnic = rdma_verbs;
+    rnic_spin(w->loop, cfg->loop.spin_us * 1000ull);
     r = dataplane_new(w->loop, reg, &w->dp, err);
     if (r < 0)
         return r;
