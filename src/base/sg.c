@@ -122,7 +122,7 @@ sg_touches(const struct sg *s, const void *addr, size_t len)
     uintptr_t from = (uintptr_t)addr, end = from + len;
     uint64_t skip = s->skip, left = s->len;
 
-    for (uint32_t i = 0; left > 0 && i < s->iovcnt; i++) {
+    for (uint32_t i = 0; len > 0 && left > 0 && i < s->iovcnt; i++) {
         uintptr_t p = (uintptr_t)s->iov[i].iov_base;
         uint64_t n = s->iov[i].iov_len;
 

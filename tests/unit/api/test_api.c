@@ -20,6 +20,7 @@ static struct program {
     uint8_t asked_data[FULL];
     uint32_t asked_len;
     unsigned requests;
+    void *known;  /* memory that is registered */
     bool no_host; /* the session is gone right after login */
     bool dataplane_there;
     const struct iscsi_session *session; /* as the data plane has it; NULL: not iscsi/'s */
@@ -93,6 +94,44 @@ dataplane_session(struct dataplane *dp, uint32_t sid)
     assert_ptr_equal(dp, &the_dataplane);
     assert_int_equal(sid, SID);
     return p.session;
+}
+
+const char *
+dataplane_transport(struct dataplane *dp, uint32_t sid)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    assert_int_equal(sid, SID);
+    return p.no_host ? NULL : "fake";
+}
+
+const char *
+dataplane_conn_describe(struct dataplane *dp, uint32_t sid, uint16_t cid, char *buf, size_t size)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    assert_int_equal(sid, SID);
+    (void)cid;
+    (void)snprintf(buf, size, "a fake");
+    return buf;
+}
+
+int
+dataplane_mem_add(struct dataplane *dp, void *addr, size_t len, struct lunette_error *err)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    if (len == 13)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "unlucky");
+    p.known = addr;
+    return 0;
+}
+
+int
+dataplane_mem_remove(struct dataplane *dp, const void *addr, struct lunette_error *err)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    if (addr != p.known)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0, "it is not known");
+    p.known = NULL;
+    return 0;
 }
 
 int
@@ -1092,6 +1131,35 @@ test_time_limits(void **state)
 }
 
 /* What the midlayer tells of a unit comes with its handle, once the program has it. */
+/* Memory is the data plane's business, and the words for what carries a session are, too. */
+static void
+test_memory_and_carrier(void **state)
+{
+    struct lunette_session_info si = LUNETTE_INIT(si);
+    struct lunette_conn_info conn = LUNETTE_INIT(conn);
+    struct lunette_error err = LUNETTE_INIT(err), odd = {.struct_size = 7};
+    char memory[16];
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    assert_int_equal(lunette_register(p.ctx, memory, 13, &err), -ENOMEM);
+    assert_string_equal(err.msg, "unlucky");
+    assert_int_equal(lunette_register(p.ctx, memory, 16, &odd), -EINVAL);
+    assert_null(p.known);
+    assert_int_equal(lunette_register(p.ctx, memory, 16, &err), 0);
+    assert_ptr_equal(p.known, memory);
+    assert_int_equal(lunette_unregister(p.ctx, memory + 1, &err), -ENOENT);
+    assert_int_equal(lunette_unregister(p.ctx, memory, NULL), 0);
+    assert_null(p.known);
+    (void)lunette_get_session_info(p.lun, &si);
+    assert_string_equal(si.transport, "fake");
+    assert_int_equal(lunette_session_get_conn(lunette_lun_session(p.lun), 0, &conn), 0);
+    assert_string_equal(conn.carrier, "a fake");
+    lunette_close(p.lun);
+    program_end();
+}
+
 static void
 test_events_of_a_unit(void **state)
 {
@@ -1241,6 +1309,7 @@ main(void)
         cmocka_unit_test(test_events_of_a_session),
         cmocka_unit_test(test_gone_for_good),
         cmocka_unit_test(test_time_limits),
+        cmocka_unit_test(test_memory_and_carrier),
         cmocka_unit_test(test_events_of_a_unit),
         cmocka_unit_test(test_two_units_of_a_session),
         cmocka_unit_test(test_the_gate),

@@ -17,6 +17,20 @@ cmd_done(struct scsi_cmd *sc)
     cmd.done++;
 }
 
+/* The target opens a window of eight commands. */
+static void
+open_window(void)
+{
+    union bhs_any h;
+
+    fake_adapter.exp_cmdsn = 0;
+    fake_adapter.max_cmdsn = 7;
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+}
+
 /* A command that reads to p, behind a few bytes that go elsewhere. */
 static void
 send_read(struct dpw *w, uint32_t sid, void *p, size_t len)
@@ -24,6 +38,7 @@ send_read(struct dpw *w, uint32_t sid, void *p, size_t len)
     static char elsewhere[16];
     struct scsi_host *h = dataplane_host(w->dp, sid);
 
+    open_window();
     memset(&cmd, 0, sizeof(cmd));
     cmd.iov[0] = (struct iovec){elsewhere, sizeof(elsewhere)};
     cmd.iov[1] = (struct iovec){p, len};
@@ -169,8 +184,6 @@ test_in_use(void **state)
 
     (void)state;
     fake_adapter.cleanup_delay_ns = MS(20);
-    fake_adapter.exp_cmdsn = 0;
-    fake_adapter.max_cmdsn = 8;
     sid = dpw_started(w, &ep);
     assert_int_equal(add(w, 0, 4096), 0);
     assert_int_equal(add(w, 8192, 4096), 0);
@@ -200,7 +213,6 @@ test_in_a_session_that_ends(void **state)
 
     (void)state;
     fake_adapter.cleanup_delay_ns = MS(20);
-    fake_adapter.max_cmdsn = 8;
     end.sid = dpw_started(w, &ep);
     assert_int_equal(add(w, 0, 4096), 0);
     assert_int_equal(add(w, 4096, 4096), 0);

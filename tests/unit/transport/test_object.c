@@ -32,6 +32,17 @@ copy_to(const char *from, const char *to)
     assert_int_equal(chmod(to, 0644), 0);
 }
 
+static void
+write_to(const char *to, const char *text)
+{
+    FILE *out = fopen(to, "wb");
+
+    assert_non_null(out);
+    assert_true(fputs(text, out) >= 0);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(chmod(to, 0644), 0);
+}
+
 static const char *
 at(const char *name)
 {
@@ -317,10 +328,44 @@ survey_of_the_folder(void **state)
     transport_survey(&r, note_found, &s);
     assert_int_equal(s.n, 1);
     saw(&s, 0, TRANSPORT_INSTALLED, "/plain.so", "plain", -ENODEV, "this machine has no adapter");
+}
+
+/* A folder that somebody has named, and that is none, is shown in the place of what would be there.
+ */
+static void
+survey_of_no_folder(void **state)
+{
+    struct seen s = {0};
+
+    (void)state;
     assert_int_equal(setenv("LUNETTE_TRANSPORT_DIR", "/nowhere", 1), 0);
+    transport_survey(&r, note_found, &s);
+    assert_int_equal(s.n, 1);
+    saw(&s, 0, TRANSPORT_INSTALLED, "/nowhere", "", -ENOENT, "cannot be read: No such file");
+    assert_int_equal(setenv("LUNETTE_TRANSPORT_DIR", at("plain.so"), 1), 0);
     s.n = 0;
     transport_survey(&r, note_found, &s);
-    assert_int_equal(s.n, 0);
+    assert_int_equal(s.n, 1);
+    saw(&s, 0, TRANSPORT_INSTALLED, "/plain.so", "", -ENOTDIR, "cannot be read: Not a directory");
+}
+
+/* What is named by a path that is written in another way than the folder's is shown once, also
+ * where it cannot be loaded. */
+static void
+survey_of_another_way(void **state)
+{
+    struct seen s = {0};
+
+    (void)state;
+    assert_int_equal(mkdir(at("deeper"), 0700), 0);
+    write_to(at("bad.so"), "text");
+    (void)snprintf(err.msg, sizeof(err.msg), "%s:%s", at("deeper/../bad.so"),
+                   at("deeper/../plain.so"));
+    assert_int_equal(setenv("LUNETTE_TRANSPORTS", err.msg, 1), 0);
+    transport_survey(&r, note_found, &s);
+    assert_int_equal(s.n, 2);
+    saw(&s, 0, TRANSPORT_NAMED, "/deeper/../bad.so", "", -ELIBACC, "cannot be loaded");
+    saw(&s, 1, TRANSPORT_NAMED, "/plain.so", "plain", 0, "");
 }
 
 int
@@ -337,6 +382,8 @@ main(int argc, char **argv)
         T(survey),
         T(survey_of_a_name_that_is_taken),
         T(survey_of_the_folder),
+        T(survey_of_no_folder),
+        T(survey_of_another_way),
     };
 
     if (argc < 3)
