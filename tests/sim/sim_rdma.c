@@ -235,7 +235,8 @@ setup_due(struct sim_event *e)
 {
     struct rsim_conn *c = container_of(e, struct rsim_conn, setup);
 
-    if (c->stalled || c->severed)
+    /* That the peer has an address was known before its network went silent. */
+    if ((c->stalled || c->severed) && c->asked)
         c->waits = true;
     else
         c->step(c);

@@ -102,7 +102,7 @@ void sim_rdma_tap(struct sim *sim,
  * those that come later too.  Off: it goes on, and the tap is asked about it again; off with 0 also
  * ends what was held one by one and by SIM_RDMA_HOLD. */
 void sim_rdma_hold(struct sim *sim, uint32_t conn, enum sim_rdma_way way, bool on);
-/* Bytes of messages and writes that have arrived and wait, since their way is held. */
+/* Bytes of messages and writes that have left and wait, since their way is held. */
 uint64_t sim_rdma_kept(const struct sim *sim, enum sim_rdma_way way);
 
 struct sim_rdma_stats {

@@ -536,7 +536,7 @@ sim_rdma_kept(const struct sim *sim, enum sim_rdma_way way)
         LIST_FOREACH (m, &w->flying) {
             const struct rsim_xfer *x = container_of(m, struct rsim_xfer, node);
 
-            if (x->at_ns <= sim->now_ns && x->wr.op != RNIC_READ)
+            if (x->wr.op != RNIC_READ)
                 bytes += x->len;
         }
     }
