@@ -75,7 +75,7 @@ enum rnic_op {
                         invalidates that rkey of the peer's */
     RNIC_WRITE,      /* into the peer's memory */
     RNIC_READ,       /* out of the peer's memory */
-    RNIC_BIND,       /* binds a window */
+    RNIC_BIND,       /* binds a window that is not bound */
     RNIC_INVALIDATE, /* ends a window's bind: `invalidate` is its rkey */
 };
 
