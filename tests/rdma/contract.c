@@ -344,6 +344,33 @@ quiet_requests(const struct rnic_contract *k)
     ends_close(&e);
 }
 
+/* A completion frees the places of those before it, and no other. */
+static void
+quiet_behind(const struct rnic_contract *k)
+{
+    struct ends_setup setup = {.depth = {6, 32}};
+    struct rnic_wr wr[6];
+    struct ends e;
+
+    ends_open(&e, k, &setup);
+    end_recv(&e.server, 8, 0, 64);
+    for (unsigned i = 0; i < 6; i++) {
+        wr[i] = end_wr(&e.client, RNIC_SEND, i, 0, 8);
+        wr[i].quiet = i != 1;
+    }
+    end_post(&e.client, wr, 6);
+    (void)end_wait(&e.server, 5, true);
+    ends_moment(k);
+    CHECK(e.client.nwc == 1 && e.client.wc[0].id == 1);
+    CHECK(rnic_post_send(e.client.ep, wr, 3) == -EAGAIN);
+    wr[0].id = 6;
+    wr[1].id = 7;
+    end_post(&e.client, wr, 2);
+    CHECK(rnic_post_send(e.client.ep, wr, 1) == -EAGAIN);
+    CHECK(end_wait(&e.client, 7, false)->status == RNIC_OK);
+    ends_close(&e);
+}
+
 /* Ends. */
 
 static bool
@@ -605,6 +632,7 @@ const struct rnic_contract_test rnic_contract_tests[] = {
     {"receive_too_short", receive_too_short},
     {"queues_have_room", queues_have_room},
     {"quiet_requests", quiet_requests},
+    {"quiet_behind", quiet_behind},
     {"disconnect_flushes", disconnect_flushes},
     {"peer_leaves", peer_leaves},
     {"peer_is_gone", peer_is_gone},

@@ -87,6 +87,7 @@ enum wrong {
     WRONG_BEFORE,
     WRONG_BEHIND,
     WRONG_WRAP,
+    WRONG_FAR,
     WRONG_RIGHT,
     WRONGS,
 };
@@ -112,6 +113,9 @@ access_wrongly(struct ends *e, enum wrong wrong, enum rnic_op op)
         break;
     case WRONG_WRAP: /* 64 bits are not enough for the sum */
         must_be_refused(e, op, UINT64_MAX - 255, 512, mr->rkey);
+        break;
+    case WRONG_FAR: /* 32 bits are not enough for the difference */
+        must_be_refused(e, op, client_addr(e, AT) + (UINT64_C(1) << 32), 512, mr->rkey);
         break;
     case WRONG_RIGHT: /* the region is open to the other kind only */
         must_be_refused(e, op, client_addr(e, AT), 512, mr->rkey);
@@ -390,29 +394,27 @@ contract_invalidated_wrongly(const struct rnic_contract *k)
     }
 }
 
-/* What cannot be bound is refused when it is posted, or by its completion. */
+/* What cannot be bound is refused when it is posted, or by its completion: a region that is not for
+ * windows, more than the region, a window that is bound. */
 void
 contract_bound_wrongly(const struct rnic_contract *k)
 {
-    for (unsigned what = 0; what < 2; what++) {
-        struct ends_setup setup = {.recvs = 1};
+    for (unsigned what = 0; what < 3; what++) {
         struct rnic_mr *mr;
         struct rnic_mw *mw;
         struct rnic_wr wr;
         struct ends e;
 
-        ends_open(&e, k, &setup);
-        if (without_windows(&e)) {
-            ends_close(&e);
+        if (!open_bound(&e, k, RNIC_PEER_READS, &mw))
             return;
-        }
         CHECK(rnic_reg(e.client.ep, e.client.mem, LEN, what == 0 ? RNIC_PEER_READS : RNIC_WINDOWS,
                        &mr, NULL) == 0);
-        CHECK(rnic_mw_new(e.client.ep, &mw, NULL) == 0);
+        if (what < 2)
+            CHECK(rnic_mw_new(e.client.ep, &mw, NULL) == 0);
         wr = (struct rnic_wr){
             .id = 5,
             .op = RNIC_BIND,
-            .bind = {mw, mr, e.client.mem, what == 0 ? LEN : LEN + 1, RNIC_PEER_READS}};
+            .bind = {mw, mr, e.client.mem, what == 1 ? LEN + 1 : LEN, RNIC_PEER_READS}};
         if (rnic_post_send(e.client.ep, &wr, 1) == 0) {
             enum rnic_status status = end_wait(&e.client, 5, false)->status;
 
@@ -420,7 +422,7 @@ contract_bound_wrongly(const struct rnic_contract *k)
             CHECK(status == RNIC_LOCAL_ERROR || !k->exact);
         }
         end_disconnect(&e.client);
-        CHECK(end_wait(&e.client, 1000, true)->status == RNIC_FLUSHED);
+        CHECK(end_wait(&e.client, 1003, true)->status == RNIC_FLUSHED);
         ends_close(&e);
     }
 }
