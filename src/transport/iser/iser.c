@@ -3,6 +3,7 @@
  * and connections.  See docs/design/iser.md. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/trace.h"
 #include "transport/iser/internal.h"
@@ -75,10 +76,12 @@ bind_options(struct iser_ep *e, const struct iser_session *s, struct lunette_err
         e->options = s->options;
     }
     if (wish == ISER_WAY_WINDOW && e->way != ISER_WAY_WINDOW)
-        return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
-                            "iser_stag=window: the RDMA device %s has no memory windows of type 2: "
-                            "use pool or register, or leave the option out",
-                            e->caps.device);
+        return lunette_fail(err, e->caps.windows ? -ENOMEM : -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
+                            "iser_stag=window: the RDMA device %s has no %s: use pool or register, "
+                            "or leave the option out",
+                            e->caps.device,
+                            e->caps.windows ? "more memory windows, others use them all"
+                                            : "memory windows of type 2");
     if (e->way == ISER_WAY_WINDOW && (wish == ISER_WAY_POOL || wish == ISER_WAY_REGISTER))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "iser_stag=%s: the connection was made for memory windows already",
@@ -173,6 +176,22 @@ iser_get_names(struct iscsi_conn *c, struct sock_addr *ret_local, struct sock_ad
     return e != NULL && e->rnic != NULL ? rnic_names(e->rnic, ret_local, ret_peer) : -ENOTCONN;
 }
 
+static void
+iser_describe(const struct iscsi_conn *c, char *buf, size_t size)
+{
+    const struct iser_ep *e = iser_conn_of(c)->ep;
+
+    if (e == NULL)
+        (void)snprintf(buf, size, "no connection");
+    else if (e->way == ISER_WAY_WINDOW)
+        (void)snprintf(buf, size, "%s, %u memory windows, a pool of %zu KiB", e->caps.device,
+                       e->nmw, e->pool.bytes >> 10);
+    else
+        (void)snprintf(buf, size, "%s, %sa pool of %zu KiB", e->caps.device,
+                       e->way == ISER_WAY_REGISTER ? "memory registered for each command, " : "",
+                       e->pool.bytes >> 10);
+}
+
 const struct iscsi_transport iser_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
@@ -203,4 +222,5 @@ const struct iscsi_transport iser_transport = {
     .get_names = iser_get_names,
     .mem_add = iser_mem_add,
     .mem_remove = iser_mem_remove,
+    .describe = iser_describe,
 };

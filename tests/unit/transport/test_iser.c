@@ -100,6 +100,13 @@ the_way_is_agreed_on(void **state)
     assert_non_null(strstr(err.msg, "fake0 has no memory windows of type 2"));
     assert_int_equal(tt->bind_conn(r.conn, 7, r.ep, true, &err), -EINVAL); /* once */
     rig_free();
+    assert_int_equal(rig_connect(true, "iser_stag=window", 16), 0);
+    fake_rnic->windows_max = 1;
+    fake_rnic->ev->resolved(fake_rnic->user);
+    fake_rnic->ev->established(fake_rnic->user, NULL, 0);
+    assert_int_equal(tt->bind_conn(r.conn, 7, r.ep, true, &err), -ENOMEM);
+    assert_non_null(strstr(err.msg, "fake0 has no more memory windows"));
+    rig_free();
     rig_up(true, NULL, 16);
     assert_int_equal(
         tt->set_param(r.conn, ISCSI_PARAM_OPTIONS, "iser_stag=pool&iser_poll_us=5", NULL), 0);
@@ -114,6 +121,31 @@ the_way_is_agreed_on(void **state)
     assert_int_equal(tt->bind_conn(r.conn, 7, r.ep, true, &err), 0);
     assert_int_equal(fake_rnic->spin_ns, 5000);
     rig_free();
+}
+
+static void
+describes(void **state)
+{
+    static const struct {
+        bool windows;
+        const char *options, *says;
+    } rows[] = {
+        {true, NULL, "fake0, 17 memory windows, a pool of 4096 KiB"},
+        {false, "iser_pool=1M", "fake0, a pool of 1024 KiB"},
+        {false, "iser_stag=register",
+         "fake0, memory registered for each command, a pool of 4096 KiB"},
+    };
+    char text[96];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        rig_start(rows[i].windows, rows[i].options);
+        tt->describe(r.conn, text, sizeof(text));
+        assert_string_equal(text, rows[i].says);
+        tt->describe(r.conn, text, 6);
+        assert_string_equal(text, "fake0");
+        rig_free();
+    }
 }
 
 /* ---- login ---------------------------------------------------------------------------------- */
@@ -953,6 +985,7 @@ main(void)
         cmocka_unit_test(connects),
         cmocka_unit_test(connecting_fails),
         cmocka_unit_test(the_way_is_agreed_on),
+        cmocka_unit_test(describes),
         cmocka_unit_test(receives_before_login),
         cmocka_unit_test(login_pdus),
         cmocka_unit_test(slots_come_back),
