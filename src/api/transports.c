@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/sized.h"
+#include "rdma/rdma.h"
 #include "transport/transport.h"
 
 struct api_transport {
@@ -69,7 +70,7 @@ lunette_list_transports(struct lunette_transports **ret, struct lunette_error *e
     if (e < 0)
         return e;
     list = calloc(1, sizeof(*list));
-    if (list != NULL && transport_register(&r, &sw_tcp_transport, NULL) == 0)
+    if (list != NULL && transport_register_built_in(&r, rdma_usable, NULL) == 0)
         transport_survey(&r, note_transport, list);
     transport_registry_fini(&r);
     if (list == NULL || list->no_memory) {

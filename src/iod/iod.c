@@ -12,6 +12,7 @@
 
 #include "iod/worker.h"
 #include "ipc/acceptor.h"
+#include "rdma/rdma.h"
 
 struct iod_thread {
     struct iod *d;
@@ -212,7 +213,7 @@ iod_run(struct iod *d, struct lunette_error *err)
 static int
 iod_fill(struct iod *d, const struct iod_config *cfg, struct lunette_error *err)
 {
-    int r = transport_register(&d->registry, &sw_tcp_transport, err);
+    int r = transport_register_built_in(&d->registry, rdma_usable, err);
 
     if (r == 0)
         r = transport_load_env(&d->registry, err);

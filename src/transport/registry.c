@@ -119,6 +119,18 @@ transport_register(struct transport_registry *r, const struct iscsi_transport *t
     return 0;
 }
 
+int
+transport_register_built_in(struct transport_registry *r,
+                            int (*iser_usable)(struct lunette_error *err),
+                            struct lunette_error *err)
+{
+    struct iscsi_transport iser = iser_transport;
+    int e = transport_register(r, &sw_tcp_transport, err);
+
+    iser.usable = iser_usable;
+    return e < 0 ? e : transport_register(r, &iser, err);
+}
+
 void
 transport_registry_fini(struct transport_registry *r)
 {

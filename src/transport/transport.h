@@ -28,6 +28,12 @@ struct transport_registry {
 int transport_register(struct transport_registry *r, const struct iscsi_transport *t,
                        struct lunette_error *err);
 
+/* Adds those that are built in, which are below.  iser_usable is the `usable` of iSER, which asks
+ * what this machine has; NULL: the loops have something else. */
+int transport_register_built_in(struct transport_registry *r,
+                                int (*iser_usable)(struct lunette_error *err),
+                                struct lunette_error *err);
+
 /* Loads a shared object and adds its transport.  `which` is the object's path, which contains a
  * slash; or the name of a transport, which is in the file NAME.so of transport_dir().  Nobody but
  * root and this user may be able to change the file or what leads to it, since it will run with all
@@ -62,8 +68,8 @@ struct transport_found {
 
 /* Shows all transports that there are and could be: those of r, what LUNETTE_TRANSPORTS names,
  * which is loaded into r as far as that can be done, and what is installed beside it, in the order
- * of the file names, which is loaded for the call of fn only.  A folder that cannot be read is shown
- * in the place of what would be in it.  What fn gets is borrowed for the call. */
+ * of the file names, which is loaded for the call of fn only.  A folder that cannot be read is
+ * shown in the place of what would be in it.  What fn gets is borrowed for the call. */
 void transport_survey(struct transport_registry *r,
                       void (*fn)(void *user, const struct transport_found *f), void *user);
 
@@ -82,8 +88,7 @@ const char *transport_cap_words(uint32_t caps, char *buf, size_t size);
 
 /* Sockets: "tcp", as iscsiadm calls it. */
 extern const struct iscsi_transport sw_tcp_transport;
-/* RDMA: "iser" (RFC 7145), on what the loop has of seam/rdma.h.  Whether there is a device is not
- * known here, so that whoever registers it sets `usable`. */
+/* RDMA: "iser" (RFC 7145), on what the loop has of seam/rdma.h. */
 extern const struct iscsi_transport iser_transport;
 
 /* For tests, on a connection of sw_tcp and between two of its operations: asserts that the room in
