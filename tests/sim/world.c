@@ -50,8 +50,11 @@ start_target(struct world *w, const struct world_config *cfg)
     in.sin_addr.s_addr = htonl(0x0a000001);
     in.sin_port = htons(3260);
     memcpy(&at.ss, &in, sizeof(in));
+    if (cfg->rdma != NULL)
+        sim_rdma_open(w->sim, cfg->rdma);
     if (target_new(w->loop, &tc, &w->target, &err) < 0 ||
-        target_listen(w->target, &at, &w->portal, &err) < 0) {
+        (cfg->rdma != NULL ? target_listen_rdma : target_listen)(w->target, &at, &w->portal, &err) <
+            0) {
         (void)fprintf(stderr, "world: %s\n", err.msg);
         abort();
     }
@@ -73,8 +76,10 @@ check_transport(const struct iscsi_session *pub)
     LIST_FOREACH (n, &s->conns) {
         const struct conn *c = container_of(n, struct conn, node);
 
-        assert(c->pub.tt->xmit_task == sw_tcp_transport.xmit_task);
-        sw_tcp_check_fast(&c->pub);
+        if (c->pub.tt->xmit_task == sw_tcp_transport.xmit_task)
+            sw_tcp_check_fast(&c->pub);
+        else
+            assert(c->pub.tt->xmit_task == iser_transport.xmit_task && c->pub.gather.end == NULL);
     }
 }
 

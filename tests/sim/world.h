@@ -13,6 +13,7 @@
 #include "api/internal.h"
 #include "target/target.h"
 #include "tests/sim/sim_loop.h"
+#include "tests/sim/sim_rdma.h"
 #include "tests/support/ipc_delayed.h"
 
 #define WORLD_NODE     "iqn.2026-11.example:sim"
@@ -27,6 +28,8 @@ struct world_config {
     bool chap;           /* mutual */
     uint64_t ipc_delay_ns;
     uint32_t trace_events;
+    const struct sim_rdma_config *rdma; /* NULL: sockets.  Else the target is on RDMA, and options
+                                           have transport=iser */
 };
 
 struct world {
