@@ -426,6 +426,65 @@ tcp_is_as_ever(void **state)
     end_ok(w);
 }
 
+/* Responses mutated by seed: whatever comes of them, nobody is logged in who does not speak iSER,
+ * and no length is larger than both have room for. */
+static void
+mutations(void **state)
+{
+    static const struct step open_[] = {SEC,
+                                        {"", PLAIN_ISER " InitiatorRecvDataSegmentLength=8192 "
+                                                        "TargetRecvDataSegmentLength=4096 "
+                                                        "HeaderDigest=None DataDigest=None"},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        END};
+    static const struct step proposes[] = {SEC,
+                                           {"", PLAIN_ISER " MaxRecvDataSegmentLength=65536 "
+                                                           "MaxAHSLength=256 iSERHelloRequired=No "
+                                                           "MaxOutstandingUnexpectedPDUs=4 @noT"},
+                                           {"", ""},
+                                           {"", ""},
+                                           {"", ""},
+                                           {"", ""},
+                                           {"", ""},
+                                           END};
+    unsigned good = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4000; seed++) {
+        struct world *w = world_new(seed);
+        struct login_config cfg;
+
+        world_config(w, &cfg);
+        over_iser(w, &cfg);
+        w->strict = false;
+        w->mutate = seed << 8;
+        w->scripts[0] = seed % 2 ? open_ : proposes;
+        w->nscripts = 1;
+        world_login(w, &cfg);
+        if (w->err.code == 0) {
+            const struct iscsi_params *p = &w->res.params;
+
+            good++;
+            assert_true(p->rdma_extensions && p->initial_r2t);
+            assert_false(p->iser_hello_required);
+            assert_int_equal(p->header_digest, ISCSI_DIGEST_NONE);
+            assert_int_equal(p->data_digest, ISCSI_DIGEST_NONE);
+            assert_true(p->max_recv_dseg >= 512 && p->max_recv_dseg <= 8192);
+            assert_true(p->max_xmit_dseg >= 512 && p->max_xmit_dseg <= 8192);
+            world_logout(w);
+        }
+        assert_true(ctl_idle(w->ctl));
+        assert_int_equal(w->sessions_made, w->sessions_gone);
+        assert_int_equal(w->open_eps, 0);
+        world_free(w);
+    }
+    assert_true(good > 100);
+}
+
 /* ---- the transport -------------------------------------------------------------------------- */
 
 static void
@@ -509,6 +568,7 @@ main(void)
         cmocka_unit_test(discovery),
         cmocka_unit_test(further_connections),
         cmocka_unit_test(tcp_is_as_ever),
+        cmocka_unit_test(mutations),
         cmocka_unit_test(options),
         cmocka_unit_test(no_transport),
     };

@@ -11,6 +11,7 @@
 #include "target/bounds.h"
 #include "target/instance.h"
 #include "target/state/conn.h"
+#include "target/state/session.h"
 
 #define NAMES     "InitiatorName=" INITIATOR "\0TargetName=" IQN "\0"
 #define DISCOVERY "InitiatorName=" INITIATOR "\0SessionType=Discovery\0"
@@ -284,6 +285,73 @@ required_digests(void **state)
     world_free(&w);
 }
 
+/* Whatever an initiator says, in whatever order and over how many requests: who comes through
+ * speaks iSER, or discovers, and no PDU is longer than there is room for. */
+static void
+anything_said(void **state)
+{
+    static const char *const words[] = {
+        "RDMAExtensions=Yes",
+        "RDMAExtensions=No",
+        "RDMAExtensions=Reject",
+        "TargetRecvDataSegmentLength=8192",
+        "TargetRecvDataSegmentLength=16777215",
+        "TargetRecvDataSegmentLength=0",
+        "InitiatorRecvDataSegmentLength=512",
+        "InitiatorRecvDataSegmentLength=262144",
+        "MaxRecvDataSegmentLength=16777215",
+        "HeaderDigest=CRC32C",
+        "DataDigest=CRC32C,None",
+        "iSERHelloRequired=Yes",
+        "iSERHelloRequired=No",
+        "MaxOutstandingUnexpectedPDUs=4294967295",
+        "MaxAHSLength=1",
+        "InitialR2T=No",
+        "ErrorRecoveryLevel=2",
+        "MaxOutstandingR2T=16",
+        "X-other=1",
+        "SessionType=Discovery",
+    };
+    uint32_t x = 7, up = 0;
+
+    for (unsigned round = 0; round < 600; round++) {
+        struct puppet *p = puppet_over_iser(*state);
+        struct tgt_conn *c = last_conn(*state);
+        uint16_t status = ISCSI_LOGIN_OK;
+
+        for (unsigned n = 0; n < 3 && status == ISCSI_LOGIN_OK && c->state == TGT_CONN_LOGIN; n++) {
+            char text[1024] = NAMES;
+            size_t len = n == 0 ? sizeof(NAMES) - 1 : 0;
+
+            for (unsigned i = 0; i < 5; i++) {
+                const char *word;
+
+                x = x * 1664525 + 1013904223;
+                word = words[(x >> 12) % (sizeof(words) / sizeof(words[0]))];
+                if ((x >> 8) % 4 == 0 || i == n)
+                    continue;
+                memcpy(text + len, word, strlen(word) + 1);
+                len += strlen(word) + 1;
+            }
+            puppet_login_send(p, (x >> 28) % 3 == 0 ? OPER : TO_FFP, text, len);
+            status = puppet_login_status(p);
+        }
+        if (status == ISCSI_LOGIN_OK && c->state == TGT_CONN_FFP) {
+            const struct iscsi_params *a = &c->params;
+
+            up++;
+            assert_true(a->rdma_extensions || a->session_type == ISCSI_SESSION_DISCOVERY ||
+                        c->sess->discovery);
+            assert_true(c->recv_max >= 512 && c->recv_max <= TGT_RDMA_DSEG_MAX);
+            assert_true(c->xmit_max >= 512 && c->xmit_max <= TGT_RDMA_DSEG_MAX);
+            assert_false(c->header_digest || c->data_digest || a->iser_hello_required);
+            assert_int_equal(c->erl, 0);
+        }
+        puppet_free(p);
+    }
+    assert_true(up > 30);
+}
+
 /* What a target may be told of them. */
 static void
 settings(void **state)
@@ -342,6 +410,7 @@ main(void)
         cmocka_unit_test_setup_teardown(discovery, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(further_connections, world_setup, world_teardown),
         cmocka_unit_test(required_digests),
+        cmocka_unit_test_setup_teardown(anything_said, world_setup, world_teardown),
         cmocka_unit_test(settings),
     };
 
