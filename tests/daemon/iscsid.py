@@ -788,6 +788,39 @@ def ifaces():
         assert not api.ask("node.list")["nodes"]
 
 
+def iser_without_a_device():
+    """What is to go over iSER, where nothing here can do that, ends with one sentence and code 12, whoever says iser:
+    the iface or the record of a node.  The options of a transport are kept in records."""
+    if pathlib.Path("/dev/infiniband").exists():
+        print("not tried: this host may have an RDMA device")
+        return
+    with World() as w:
+        api = w.up()
+        assert "iser iser,<empty>,<empty>,<empty>,<empty>\n" in w.adm("-m", "iface")
+        node = ("-m", "node", "-T", IQN, "-p", "127.0.0.1:1")
+        api.ask("node.new", target=IQN, portal="127.0.0.1:1", iface="iser")
+        began = time.monotonic()
+        w.adm(*node, "-l", rc=12)
+        w.adm("-m", "discovery", "-t", "st", "-p", "127.0.0.1:1", "-I", "iser", rc=12)
+        assert time.monotonic() - began < 10 # nothing is tried again
+        said = api.ask("node.login", target=IQN)["results"][0]["error"]
+        assert said["exit"] == 12 and ("iser" in said["message"] or "RDMA" in said["message"]), said
+        print(said["message"])
+        api.ask("node.delete", target=IQN)
+        api.ask("node.new", target=IQN, portal="127.0.0.1:1")
+        w.adm(*node, "-o", "update", "-n", "iface.transport_name", "-v", "iser")
+        w.adm(*node, "-o", "update", "-n", "node.transport_options", "-v", "iser_stag=pool&iser_poll_us=50")
+        assert "node.transport_options = iser_stag=pool&iser_poll_us=50\n" in w.adm(*node)
+        assert any("# lunette: node.transport_options = iser_stag" in p.read_text(encoding="ascii")
+                   for p in (w.root / "nodes").rglob("*") if p.is_file()) # which older readers skip
+        w.adm(*node, "-l", rc=12)
+        w.adm(*node, "-o", "update", "-n", "iface.transport_name", "-v", "tcp")
+        w.adm(*node, "-l", rc=7) # of which tcp has none
+        w.adm(*node, "-o", "update", "-n", "iface.transport_name", "-v", "qedi")
+        w.adm(*node, "-l", rc=7)
+        assert not sessions(api)
+
+
 def number_for_a_name():
     """A second session and a session by an iface that is called 1 have exports of their own."""
     with World() as w:
@@ -1546,7 +1579,7 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane, logins_and_logouts, idle_callers,
      one_thing_at_a_time, few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read,
      nobody_can_call, background, other_user, left_alone, mute_data_plane, safe_logout, service, installed,
-     many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, many_bound,
+     many_instances, long_names, two_control_planes, several_sessions, ifaces, iser_without_a_device, live_limits, many_ifaces, many_bound,
      two_changes_of_an_iface,
      number_for_a_name, narrow_filters, records_of_discoveries, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
