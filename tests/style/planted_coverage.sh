@@ -54,6 +54,9 @@ plant 'SSN-05 is a must, and nothing does it yet' "$table" '/^| SSN-05 /s/| done
 plant 'SNK-07 is a must and has no test of side I' "$table" '/^- SNK-07 (I)/d'
 plant 'the reason as a sentence' "$table" 's/^- RSP-09 (I): .*/- RSP-09 (I): never./'
 plant 'has a test of side I, so it applies' "$table" '/^- RSP-09/a - CSN-03 (I): there is a test, so that no reason is one at all, however long.'
+plant 'ISR-03 is missing' "$table" '/^| ISR-03 /d'
+plant 'ISR-04 is a must and has no test of side I' "$table" '/^| ISR-04 /s/`transport[^`]*test_[^`]*`, //g'
+plant 'ISR-02 is a must and has no test of side T' "$table" '/^| ISR-02 /s/, `target[^`]*test_[^`]*`//g'
 plant '7 columns' "$table" '/^| CSN-02 /s/| M |/|/'
 plant 'xmit.c:.* is not in' "$tmp/src/iscsi/xmit.c" '$a /* CSN-9'9' */' # in two pieces: this file is looked at, too
 if check; then
