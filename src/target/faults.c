@@ -85,6 +85,25 @@ strike_data_out(struct tgt_faults *f, const uint8_t *hdr)
     return lost(f, hdr, hdr[1] & ISCSI_FLAG_FINAL ? o->silent : o->data_out);
 }
 
+/* Whether the fault can be made at that step. */
+static bool
+rdma_fits(enum target_rdma_fault fault, enum tgt_rdma_step step)
+{
+    if (fault <= TARGET_RDMA_READ_STAG)
+        return fault != TARGET_RDMA_HONEST && step == TGT_RDMA_WANTS;
+    if (fault <= TARGET_RDMA_DATA_LATE)
+        return step == TGT_RDMA_BRINGS;
+    return step != TGT_RDMA_WANTS;
+}
+
+static uint32_t
+strike_rdma(struct tgt_faults *f, const enum tgt_rdma_step *step)
+{
+    const struct target_faults *o = &f->orders;
+
+    return rdma_fits(o->rdma, *step) && nth(&f->rdma, o->rdma_every) ? o->rdma : TARGET_RDMA_HONEST;
+}
+
 static uint32_t
 strike(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
 {
@@ -116,6 +135,8 @@ strike(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
         return strike_pdu(f, arg);
     case TGT_HOOK_DATA_OUT:
         return strike_data_out(f, arg);
+    case TGT_HOOK_RDMA:
+        return strike_rdma(f, arg);
     }
     return 0;
 }

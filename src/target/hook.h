@@ -30,6 +30,14 @@ enum tgt_hook_point {
                           TGT_HOOK_LOST: it does not leave, TGT_HOOK_TWICE: it leaves twice */
     TGT_HOOK_DATA_OUT, /* the header of a Data-Out has come on a connection that recovers; arg: as
                           above; not 0: it is as if it had not */
+    TGT_HOOK_RDMA,     /* a SCSI command over RDMA is about to do something; arg: const enum
+                          tgt_rdma_step *; what to do instead, an enum target_rdma_fault */
+};
+
+enum tgt_rdma_step {
+    TGT_RDMA_WANTS,   /* ask for the first data of a write */
+    TGT_RDMA_BRINGS,  /* write the first data of a read, and respond */
+    TGT_RDMA_ANSWERS, /* respond, without data */
 };
 
 #define TGT_HOOK_NEVER UINT32_MAX
@@ -53,8 +61,8 @@ tgt_hook(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
 struct tgt_faults {
     struct tgt_hook hook;
     struct target_faults orders;
-    uint64_t commands, data_in, pdus; /* counted while an order needs it */
-    uint64_t rng;                     /* of orders.losses */
+    uint64_t commands, data_in, pdus, rdma; /* counted while an order needs it */
+    uint64_t rng;                           /* of orders.losses */
     struct {
         uint32_t itt, what;
     } lost[TGT_LOSSES]; /* the last ones, round */

@@ -71,6 +71,7 @@ struct tgt_iser {
     /* sending: tx.c */
     struct tgt_post posts[TGT_ISER_SENDS]; /* round, by the id of the request */
     uint64_t post_first, post_next;        /* ids: those of the requests between are under way */
+    bool leaves;                           /* a fault: it disconnects when what is made is posted */
 };
 
 static inline struct tgt_iser *

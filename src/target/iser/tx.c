@@ -20,6 +20,7 @@
 #include "target/exec.h"
 #include "target/flow.h"
 #include "target/instance.h"
+#include "target/iser/lie.h"
 #include "target/iser/memory.h"
 #include "target/order.h"
 #include "target/tmf.h"
@@ -119,6 +120,7 @@ read_piece(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
     wr->remote_addr = cmd->stags.write.base + (cmd->r2t_off - cmd->r2t_base);
     wr->rkey = cmd->stags.write.stag;
     wr->quiet = false;
+    tgt_lie_move(cmd, wr);
     cmd->r2t_sn++;
     cmd->r2t_off += len;
     f->c.target->stats.rdma_reads++;
@@ -130,6 +132,15 @@ read_piece(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
 static bool
 send_wants(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
 {
+    tgt_lie_ask(cmd, TGT_RDMA_WANTS);
+    if (cmd->lie == TARGET_RDMA_R2T && cmd->r2t_want > 0) {
+        struct rnic_wr *wr = iser_begin(f, b, TGT_POST_SEND, ISER_HDRS_LEN);
+
+        if (wr == NULL)
+            return false;
+        tgt_lie_r2t(cmd, wr->sge[0].addr);
+        cmd->r2t_want = 0; /* and it waits for ever */
+    }
     while (cmd->r2t_want > 0 && cmd->r2t_off < cmd->need &&
            cmd->r2t_sn - cmd->r2t_done < TGT_R2T_MAX) {
         if (!read_piece(f, b, cmd))
@@ -159,12 +170,15 @@ write_piece(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
         cmd->s.len = cmd->tx_len = cmd->tx_off;
         return true;
     }
-    wr = iser_begin(f, b, TGT_POST_WRITE, len);
-    assert(wr != NULL);
-    memcpy(wr->sge[0].addr, data, len);
+    if (cmd->lie != TARGET_RDMA_NO_DATA) {
+        wr = iser_begin(f, b, TGT_POST_WRITE, len);
+        assert(wr != NULL);
+        memcpy(wr->sge[0].addr, data, len);
+        wr->remote_addr = cmd->stags.read.base + cmd->tx_off;
+        wr->rkey = cmd->stags.read.stag;
+        tgt_lie_move(cmd, wr);
+    }
     lu_buf_free(owned);
-    wr->remote_addr = cmd->stags.read.base + cmd->tx_off;
-    wr->rkey = cmd->stags.read.stag;
     cmd->tx_off += len;
     c->target->stats.bytes_read += len;
     c->target->stats.rdma_writes++;
@@ -182,6 +196,47 @@ ended_stag(const struct tgt_iser *f, const struct tgt_cmd *cmd)
                                   : 0;
 }
 
+/* A fault: the response that was made last comes twice. */
+static void
+answer_twice(struct tgt_iser *f, struct iser_batch *b)
+{
+    const struct rnic_wr *last = &b->wr[b->n - 1];
+    struct rnic_wr *wr = iser_begin(f, b, TGT_POST_SEND, last->sge[0].len);
+
+    if (wr != NULL)
+        memcpy(wr->sge[0].addr, last->sge[0].addr, last->sge[0].len);
+}
+
+/* A fault: the response that was made last goes before the RDMA Write that was made before it. */
+static void
+answer_first(struct tgt_iser *f, struct iser_batch *b)
+{
+    struct rnic_wr *data, *answer, wr;
+
+    if (b->n < 2 || b->wr[b->n - 2].op != RNIC_WRITE)
+        return;
+    data = &b->wr[b->n - 2];
+    answer = &b->wr[b->n - 1];
+    post_at(f, data->id)->kind = TGT_POST_SEND;
+    post_at(f, answer->id)->kind = TGT_POST_WRITE;
+    wr = *answer;
+    wr.id = data->id;
+    data->id = answer->id;
+    *answer = *data;
+    *data = wr;
+}
+
+/* What is made of the response that was made last. */
+static void
+lie_in_answer(struct tgt_iser *f, struct iser_batch *b, const struct tgt_cmd *cmd)
+{
+    tgt_lie_answer(cmd, &b->wr[b->n - 1]);
+    if (cmd->lie == TARGET_RDMA_TWICE)
+        answer_twice(f, b);
+    else if (cmd->lie == TARGET_RDMA_DATA_LATE)
+        answer_first(f, b);
+}
+
 /* The response, with which the command ends: all of its data are posted. */
 static bool
 send_response(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
@@ -189,9 +244,13 @@ send_response(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
     uint8_t sense[TGT_ANSWER_MAX];
     struct bhs_scsi_rsp h;
     uint32_t len = tgt_answer(cmd, &h, sense);
-    struct rnic_wr *wr = iser_begin(f, b, TGT_POST_SEND, ISER_HDRS_LEN + len + pdu_pad(len));
+    uint32_t whole = ISER_HDRS_LEN + len + pdu_pad(len);
+    struct rnic_wr *wr;
     uint8_t *msg;
 
+    if (cmd->lie == TARGET_RDMA_LONG)
+        whole = TGT_LIE_LONG;
+    wr = iser_begin(f, b, TGT_POST_SEND, whole);
     if (wr == NULL)
         return false;
     msg = wr->sge[0].addr;
@@ -201,6 +260,8 @@ send_response(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
     memcpy(msg + ISER_LEN, &h, sizeof(h));
     put_message_data(msg, sense, len);
     wr->invalidate = ended_stag(f, cmd);
+    if (cmd->lie != TARGET_RDMA_HONEST)
+        lie_in_answer(f, b, cmd);
     list_del(&cmd->tx.link);
     lu_cmd_answered(&cmd->s);
     tgt_cmd_free(cmd);
@@ -214,11 +275,13 @@ send_cmd(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
     if (cmd->state == TGT_CMD_DATA)
         return send_wants(f, b, cmd);
     assert(cmd->state == TGT_CMD_SEND); /* nothing is kept over RDMA */
+    tgt_lie_ask(cmd, cmd->tx_len > 0 ? TGT_RDMA_BRINGS : TGT_RDMA_ANSWERS);
     while (cmd->tx_off < cmd->tx_len) {
         if (!write_piece(f, b, cmd))
             return false;
     }
-    return send_response(f, b, cmd);
+    f->leaves = cmd->lie == TARGET_RDMA_LEAVES;
+    return !f->leaves && send_response(f, b, cmd);
 }
 
 static bool
@@ -266,6 +329,10 @@ tgt_iser_flush(struct loop_work *w)
         more = b.n > 0; /* a batch that was full, perhaps */
         if (!post_batch(f, &b))
             return;
+        if (f->leaves) {
+            tgt_conn_kill(c, "disconnected on order");
+            return;
+        }
         if (!more) { /* a completion makes room */
             c->blocked = true;
             break;

@@ -60,6 +60,8 @@ struct tgt_cmd {
     uint32_t r2t_want; /* R2Ts to be sent */
     uint32_t data_sn;
     bool unsolicited; /* its unsolicited data are not complete */
+    uint8_t lie;      /* enum target_rdma_fault: what a fault makes of its data or its answer ... */
+    uint8_t lies;     /* ... a bit for each enum tgt_rdma_step that was asked about */
     /* read side */
     uint32_t tx_off, tx_len, tx_sn, burst_left;
     /* from error recovery level 1 on */

@@ -787,6 +787,116 @@ random_messages(void **state)
     iworld_lives(w);
 }
 
+/* ---- A hostile target, on order ------------------------------------------------------------- */
+
+/* Each fault is seen by the initiator as what it is, and only as often as was ordered. */
+static void
+faults(void **state)
+{
+    static const struct {
+        enum target_rdma_fault fault;
+        enum fake_state then;
+        uint32_t len; /* of the message in place of the response; 0: no matter */
+        int byte, is; /* one byte of it */
+        bool writes;
+    } rows[] = {
+        {TARGET_RDMA_R2T, FAKE_UP, ISER_HDRS_LEN, ISER_LEN, ISCSI_OP_R2T, true},
+        {TARGET_RDMA_READ_FAR, FAKE_GONE, 0, -1, 0, true},
+        {TARGET_RDMA_READ_STAG, FAKE_GONE, 0, -1, 0, true},
+        {TARGET_RDMA_NO_DATA, FAKE_UP, ISER_HDRS_LEN, ISER_LEN, ISCSI_OP_SCSI_RSP, false},
+        {TARGET_RDMA_WRITE_BEFORE, FAKE_GONE, 0, -1, 0, false},
+        {TARGET_RDMA_WRITE_BEHIND, FAKE_GONE, 0, -1, 0, false},
+        {TARGET_RDMA_WRITE_FAR, FAKE_GONE, 0, -1, 0, false},
+        {TARGET_RDMA_WRITE_STAG, FAKE_GONE, 0, -1, 0, false},
+        {TARGET_RDMA_DATA_LATE, FAKE_UP, ISER_HDRS_LEN, ISER_LEN, ISCSI_OP_SCSI_RSP, false},
+        {TARGET_RDMA_LEAVES, FAKE_GONE, 0, -1, 0, false},
+        {TARGET_RDMA_LEAVES, FAKE_GONE, 0, -1, 0, true},
+        {TARGET_RDMA_TYPE, FAKE_UP, ISER_HDRS_LEN, 0, 0xf0, false},
+        {TARGET_RDMA_TYPE, FAKE_UP, ISER_HDRS_LEN, 0, 0xf0, true},
+        {TARGET_RDMA_HELLO, FAKE_UP, ISER_HDRS_LEN, 0, ISER_HELLO_REPLY, false},
+        {TARGET_RDMA_STAGS, FAKE_UP, ISER_HDRS_LEN, 0, ISER_CONTROL | ISER_WSV | ISER_RSV, false},
+        {TARGET_RDMA_SHORT, FAKE_UP, 20, 0, ISER_CONTROL, false},
+        {TARGET_RDMA_CUT, FAKE_UP, 60, ISER_LEN, ISCSI_OP_SCSI_RSP, false},
+        {TARGET_RDMA_LENGTH, FAKE_UP, ISER_HDRS_LEN, ISER_LEN + 7, 100, false},
+        {TARGET_RDMA_LONG, FAKE_UP, 16384, ISER_LEN, ISCSI_OP_SCSI_RSP, false},
+        {TARGET_RDMA_DATA_IN, FAKE_UP, ISER_HDRS_LEN, ISER_LEN, ISCSI_OP_DATA_IN, false},
+        {TARGET_RDMA_TWICE, FAKE_UP, ISER_HDRS_LEN, ISER_LEN, ISCSI_OP_SCSI_RSP, false},
+        {TARGET_RDMA_INVALIDATE, FAKE_GONE, 0, -1, 0, false},
+    };
+    struct iworld *w = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct target_faults f = {.rdma = rows[i].fault, .rdma_every = 2};
+        struct ipuppet *p = ipuppet_session(w, PLAIN, KEYS(""));
+        struct fake_message m;
+
+        fake_shut(p->ep, MEM_RKEY);
+        fake_open(p->ep, (struct fake_key){.rkey = MEM_RKEY,
+                                           .addr = p->mem + 4096,
+                                           .len = 4096,
+                                           .access = RNIC_PEER_READS | RNIC_PEER_WRITES});
+        memset(disk(w), 0x77, 4096);
+        memset(p->mem, 0x22, 3 * 4096);
+        target_set_faults(w->target, &f);
+        for (unsigned k = 0; k < 2; k++) { /* the second one */
+            if (rows[i].writes)
+                (void)ipuppet_write(p, 8, 4096, 4096);
+            else
+                (void)ipuppet_read(p, 0, 4096, 4096);
+            if (k == 0)
+                ipuppet_expect(p, ISCSI_OP_SCSI_RSP);
+        }
+        if (!rows[i].writes) {
+            assert_int_equal(p->mem[4096], 0x77);
+            memset(p->mem, 0x22, 3 * 4096);
+        }
+        iworld_turns(w, 6);
+        assert_int_equal(fake_state(p->ep), rows[i].then);
+        if (rows[i].fault == TARGET_RDMA_NO_DATA)
+            assert_int_equal(p->mem[4096], 0x22);
+        assert_int_equal(p->mem[4095], 0x22);
+        assert_int_equal(p->mem[8192], 0x22);
+        if (rows[i].byte >= 0) {
+            assert_true(fake_hear(p->ep, &m));
+            assert_int_equal(m.len, rows[i].len);
+            assert_int_equal(m.bytes[rows[i].byte] & (rows[i].byte == ISER_LEN ? 0x3f : 0xff),
+                             rows[i].is);
+            fake_message_free(&m);
+        }
+        if (rows[i].fault == TARGET_RDMA_TWICE) {
+            assert_true(fake_hear(p->ep, &m));
+            fake_message_free(&m);
+        }
+        target_set_faults(w->target, NULL);
+        ipuppet_free(p);
+    }
+    iworld_lives(w);
+}
+
+/* ... and one of them, step by step: the response is there, and its data are not. */
+static void
+late_data(void **state)
+{
+    const struct target_faults f = {.rdma = TARGET_RDMA_DATA_LATE, .rdma_every = 1};
+    struct iworld *w = *state;
+    struct ipuppet *p = ipuppet_session(w, PLAIN, KEYS(""));
+
+    memset(disk(w), 0x77, 4096);
+    target_set_faults(w->target, &f);
+    fake_hold(p->ep, true);
+    (void)ipuppet_read(p, 0, 4096, 0);
+    iworld_turns(w, 3);
+    fake_step(p->ep, 1);
+    ipuppet_expect(p, ISCSI_OP_SCSI_RSP);
+    assert_int_equal(p->mem[0], 0);
+    fake_step(p->ep, 1);
+    assert_int_equal(p->mem[0], 0x77);
+    target_set_faults(w->target, NULL);
+    fake_hold(p->ep, false);
+    assert_int_equal(ipuppet_status(p, ipuppet_read(p, 0, MANY, 0)), SCSI_GOOD);
+    ipuppet_free(p);
+}
+
 /* ---- Listening ------------------------------------------------------------------------------ */
 
 static void
@@ -892,6 +1002,8 @@ main(void)
         T(wrong_stags),
         T(data_out_pdus),
         T(random_messages),
+        T(faults),
+        T(late_data),
         T(no_device),
         T(device_goes),
         T(target_stops),
