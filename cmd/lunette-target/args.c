@@ -173,6 +173,16 @@ grow(void **array, uint32_t count, size_t item)
 }
 
 static int
+add_listen(struct args *a, const char *at, bool iser)
+{
+    if (a->listen_count == ARGS_LISTEN_MAX)
+        return args_complain("too many --listen", NULL);
+    a->listen[a->listen_count].at = at;
+    a->listen[a->listen_count++].iser = iser;
+    return 0;
+}
+
+static int
 add_node(struct args *a, const char *name)
 {
     if (a->nodes_count == TARGET_NODES_MAX)
@@ -302,9 +312,10 @@ one_option(struct args *a, int opt, char *arg)
 {
     switch (opt) {
     case OPT_LISTEN:
-        if (a->listen_count == ARGS_LISTEN_MAX)
-            return args_complain("too many --listen", NULL);
-        a->listen[a->listen_count++] = arg;
+    case OPT_LISTEN_ISER:
+        return add_listen(a, arg, opt == OPT_LISTEN_ISER);
+    case OPT_ISER_KEEP_STAGS:
+        a->iser_keep_stags = true;
         return 0;
     case OPT_TARGET:
         return add_node(a, arg);
@@ -356,7 +367,7 @@ complete(struct args *a)
         a->cfgs[i] = n->cfg;
     }
     if (a->listen_count == 0)
-        a->listen[a->listen_count++] = "127.0.0.1:3260";
+        return add_listen(a, "127.0.0.1:3260", false);
     return 0;
 }
 

@@ -19,13 +19,17 @@ struct args_node {
 };
 
 struct args {
-    const char *listen[ARGS_LISTEN_MAX];
+    struct {
+        const char *at;
+        bool iser;
+    } listen[ARGS_LISTEN_MAX];
     uint32_t listen_count;
     struct args_node *nodes;         /* owned */
     struct target_node_config *cfgs; /* of them, owned */
     uint32_t nodes_count;
     struct loop_config loop;
     uint32_t pace_us;
+    bool iser_keep_stags;
     int verbose;
 };
 

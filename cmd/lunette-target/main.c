@@ -133,7 +133,7 @@ parse_listen(const char *text, struct portal *ret, struct lunette_error *err)
 }
 
 static int
-listen_at(struct app *app, const char *text, struct lunette_error *err)
+listen_at(struct app *app, const char *text, bool iser, struct lunette_error *err)
 {
     struct resolve *lookup;
     struct sock_addr bound;
@@ -151,19 +151,21 @@ listen_at(struct app *app, const char *text, struct lunette_error *err)
         r = app->resolve_err;
     if (r == -ENOENT || r == -EAGAIN)
         return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0,
-                            "--listen %s: no address of that name is known; write an address, such "
-                            "as 127.0.0.1:3260 or [::1]:3260",
-                            p.host);
+                            "%s %s: no address of that name is known; write an address, such as "
+                            "127.0.0.1:3260 or [::1]:3260",
+                            iser ? "--listen-iser" : "--listen", p.host);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "%s: %s", p.host,
                             strerror(-r));
-    r = target_listen(app->target, &app->addr, &bound, err);
+    r = iser ? target_listen_rdma(app->target, &app->addr, &bound, err)
+             : target_listen(app->target, &app->addr, &bound, err);
     if (r == 0 && stdfds_room(TARGET_ROOM) < 0)
         r = lunette_fail(err, -EMFILE, LUNETTE_DOM_OS, EMFILE,
                          "no descriptors are left for connections: raise the limit (ulimit -n)");
     if (r < 0)
         return r;
-    (void)printf("listening on %s\n", sock_addr_format(&bound, buf, sizeof(buf)));
+    (void)printf("listening %son %s\n", iser ? "for iSER " : "",
+                 sock_addr_format(&bound, buf, sizeof(buf)));
     (void)fflush(stdout);
     return 0;
 }
@@ -180,7 +182,8 @@ serve_target(struct app *app)
 {
     struct target_config cfg = {.nodes = app->args.cfgs,
                                 .nodes_count = app->args.nodes_count,
-                                .pace_us = app->args.pace_us};
+                                .pace_us = app->args.pace_us,
+                                .rdma_keeps_stags = app->args.iser_keep_stags};
     struct lunette_error err = {0};
     struct target_stats stats;
     int r = loop_new(&app->args.loop, &app->loop, &err);
@@ -198,9 +201,10 @@ serve_target(struct app *app)
     }
     r = target_new(app->loop, &cfg, &app->target, &err);
     for (uint32_t i = 0; r >= 0 && i < app->args.listen_count; i++)
-        r = listen_at(app, app->args.listen[i], &err);
+        r = listen_at(app, app->args.listen[i].at, app->args.listen[i].iser, &err);
     if (r < 0)
         goto fail;
+    rnic_spin(app->loop, app->args.loop.spin_us * 1000ull);
     while (r >= 0 && !app->done)
         r = loop_run(app->loop, -1);
     target_stats(app->target, &stats);

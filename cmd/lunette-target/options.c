@@ -9,6 +9,10 @@ const char options_usage[] =
     "  --listen ADDR:PORT   where to listen, several times if wanted\n"
     "                       (127.0.0.1:3260); port 0 takes a free one, IPv6 is\n"
     "                       written [::1]:3260\n"
+    "  --listen-iser ADDR:PORT\n"
+    "                       the same for iSER: the address of an RDMA device, or\n"
+    "                       0.0.0.0\n"
+    "  --iser-keep-stags    responses over iSER never invalidate STags\n"
     "  --target NAME        begins a target; what follows is about it\n"
     "  --lun SPEC           ram:SIZE, file:PATH, file:PATH:SIZE (made if missing),\n"
     "                       null:SIZE, then ,block=N ,ro ,serial=TEXT ,lun=N\n"
@@ -45,6 +49,9 @@ const char options_usage[] =
 /* In a list a choice is "a|b|c".  Those that are about a target may be repeated. */
 static const struct option_row rows[] = {
     {OPT_LISTEN, "listen", "ADDR:PORT", "where to listen, several times if wanted", true},
+    {OPT_LISTEN_ISER, "listen-iser", "ADDR:PORT", "where to listen for iSER", true},
+    {OPT_ISER_KEEP_STAGS, "iser-keep-stags", NULL, "responses over iSER never invalidate STags",
+     false},
     {OPT_TARGET, "target", "NAME", "begins a target; what follows is about it", true},
     {OPT_LUN, "lun", "SPEC", "a logical unit: ram:SIZE, file:PATH or null:SIZE", true},
     {OPT_ALIAS, "alias", "TEXT", "TargetAlias", true},

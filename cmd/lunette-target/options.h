@@ -8,6 +8,8 @@
 /* What getopt_long answers for options that have no letter. */
 enum option_id {
     OPT_LISTEN = 256,
+    OPT_LISTEN_ISER,
+    OPT_ISER_KEEP_STAGS,
     OPT_TARGET,
     OPT_LUN,
     OPT_ALIAS,

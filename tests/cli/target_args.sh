@@ -46,6 +46,17 @@ for us in -1 '' 1x ' 1' +1 99999999999999999999 4294967296; do
 done
 refused "no address of that name" --listen foo.invalid "${disk[@]:2}"
 refused "the port must be" --listen foo:bar "${disk[@]:2}"
+refused "--listen-iser foo.invalid: no address of that name" --listen-iser foo.invalid "${disk[@]:2}"
+refused "the port must be" --listen-iser foo:bar "${disk[@]:2}"
+refused "RDMAExtensions=Maybe" "${disk[@]}" --set RDMAExtensions=Maybe
+# Without a device, or built without RDMA, it says which of both, and does not go on with TCP alone.
+if [[ ! -e /sys/class/infiniband ]]; then
+    timeout 60 "$target" --listen-iser 192.0.2.1:3260 "${disk[@]}" > out 2> err
+    status=$?
+    [[ $status == 1 || $status == 2 ]] || fail "--listen-iser without a device: ended with $status"
+    grep -Eq "cannot listen for iSER on 192.0.2.1:3260: .*(no RDMA device|RDMA is not built)" err ||
+        fail "--listen-iser without a device: does not say so"
+fi
 for set in MaxBurstLength=5 MaxBurstLength=foo InitialR2T=maybe FirstBurstLength=99999999999 \
     MaxRecvDataSegmentLength=1 MaxConnections=0 DefaultTime2Wait=-1 MaxOutstandingR2T=; do
     refused "${set%%=*}" "${disk[@]}" --set $set
