@@ -121,15 +121,13 @@ verbs_disconnect(struct rnic_ep *pub)
     if (ep->left || ep->phase < VERBS_READY)
         return;
     ep->left = ep->over = true;
+    ep->recvs_left = ep->recvs.head;
     loop_timer_stop(pub->loop, &ep->limit);
     (void)rdma_disconnect(ep->id);
     if (ibv_modify_qp(ep->id->qp, &attr, IBV_QP_STATE) != 0)
         ep->device_err = true;
-    if (!ep->device_err)
-        return;
-    if (list_empty(&ep->flush_node))
-        list_push_back(&ep->state->flushing, &ep->flush_node);
-    loop_defer(pub->loop, &ep->state->poll);
+    if (ep->device_err)
+        verbs_flush_soon(ep);
 }
 
 /* The queue pair goes first: from then on the device touches no memory of the connection.  What it

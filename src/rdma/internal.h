@@ -101,6 +101,7 @@ struct verbs_ep {
     struct loop_timer limit;        /* for the kernel to resolve */
     uint8_t reads_in, reads_out;    /* RDMA Reads that may be under way at once */
     struct verbs_ring sends, recvs; /* have memory from VERBS_READY on */
+    uint32_t recvs_left; /* of the counts of recvs: from here on the device does not have them */
 };
 
 struct verbs_mr {
@@ -176,6 +177,9 @@ void verbs_tell_end(struct verbs_ep *ep, int err, const char *why);
 /* The callback of a completion channel's descriptor: user is the device. */
 void verbs_channel_readable(void *user);
 void verbs_poll_work(struct loop_work *w);
+/* The next turn gives back what the device does not: of an endpoint whose device has failed, all;
+ * else the receives that were posted after rnic_disconnect, when those before them are back. */
+void verbs_flush_soon(struct verbs_ep *ep);
 /* Delivers what has completed on the queue of an endpoint, which may be closed meanwhile. */
 void verbs_drain(struct verbs_ep *ep);
 

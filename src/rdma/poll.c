@@ -49,6 +49,14 @@ status_of(int status, bool recv)
     }
 }
 
+void
+verbs_flush_soon(struct verbs_ep *ep)
+{
+    if (list_empty(&ep->flush_node))
+        list_push_back(&ep->state->flushing, &ep->flush_node);
+    loop_defer(ep->pub.loop, &ep->state->poll);
+}
+
 /* Ends the request that a completion is of, and with it those before it, which were quiet and are
  * done.  False: it is over already. */
 static bool
@@ -64,6 +72,8 @@ retire(struct verbs_ep *ep, const struct ibv_wc *wc, struct rnic_wc *ret)
     *ret = (struct rnic_wc){
         .id = r->id[r->tail & r->mask], .status = status_of((int)wc->status, recv), .recv = recv};
     r->tail++;
+    if (recv && ep->left && r->tail == ep->recvs_left && r->head != r->tail)
+        verbs_flush_soon(ep);
     if (recv && ret->status == RNIC_OK) {
         ret->len = wc->byte_len;
         if ((wc->wc_flags & (IBV_WC_WITH_INV | KERNEL_WC_WITH_INV)) != 0)
@@ -130,8 +140,8 @@ queue_failed(struct verbs_cq *q)
             if (ep->device_err)
                 continue;
             found = ep->device_err = true;
-            if (ep->left && list_empty(&ep->flush_node))
-                list_push_back(&st->flushing, &ep->flush_node);
+            if (ep->left)
+                verbs_flush_soon(ep);
             verbs_tell_end(ep, -EIO, "the RDMA device has failed: its completions cannot be read");
             break; /* anything may have been closed */
         }
@@ -241,9 +251,12 @@ flush_all(struct verbs_state *st)
     while ((n = list_pop_front(&st->flushing)) != NULL) {
         struct verbs_ep *ep = container_of(n, struct verbs_ep, flush_node);
 
-        ep->flushed = true;
-        if (flush_ring(ep, false))
-            (void)flush_ring(ep, true);
+        if (ep->device_err) {
+            ep->flushed = true;
+            if (!flush_ring(ep, false))
+                continue;
+        }
+        (void)flush_ring(ep, true);
     }
 }
 

@@ -17,15 +17,6 @@ post_errno(int r)
     return r > 0 ? -r : -errno; /* some drivers return -1 and errno */
 }
 
-/* After the device has failed what is posted comes back all the same. */
-static void
-flush_soon(struct verbs_ep *ep)
-{
-    if (list_empty(&ep->flush_node))
-        list_push_back(&ep->state->flushing, &ep->flush_node);
-    loop_defer(ep->pub.loop, &ep->state->poll);
-}
-
 static struct verbs_mw *
 window_of(const struct rnic_wr *wr)
 {
@@ -139,7 +130,7 @@ verbs_post_send(struct rnic_ep *pub, const struct rnic_wr *wr, unsigned n)
     if (ep->left && ep->device_err) {
         for (unsigned i = 0; i < n; i++)
             ep->sends.id[ep->sends.head++ & ep->sends.mask] = wr[i].id;
-        flush_soon(ep);
+        verbs_flush_soon(ep);
         return 0;
     }
     for (; n > 0 && r == 0; wr += some, n -= some)
@@ -157,10 +148,11 @@ verbs_post_recv(struct rnic_ep *pub, const struct rnic_recv *recv, unsigned n)
         return -ENOTCONN;
     if (n > verbs_ring_room(r))
         return -EAGAIN;
-    if (ep->left && ep->device_err) {
+    if (ep->left) { /* rxe does not look at receives that come into a queue in the error state */
         for (unsigned i = 0; i < n; i++)
             r->id[r->head++ & r->mask] = recv[i].id;
-        flush_soon(ep);
+        if (ep->device_err || (int32_t)(r->tail - ep->recvs_left) >= 0)
+            verbs_flush_soon(ep);
         return 0;
     }
     while (n > 0) {
