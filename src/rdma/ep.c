@@ -110,13 +110,21 @@ verbs_ep_ready(struct verbs_ep *ep, struct lunette_error *err)
     return 0;
 }
 
+/* In the error state nothing new begins, and all that is posted comes back. */
+static int
+pair_to_error(struct verbs_ep *ep)
+{
+    struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+
+    return ibv_modify_qp(ep->id->qp, &attr, IBV_QP_STATE) == 0 ? 0 : -EIO;
+}
+
 /* The peer's end alone leaves the queue pair as it is.  rdma_disconnect moves it to the error state
  * first, in which all that is posted comes back, and so it does where there is nobody to tell. */
 void
 verbs_disconnect(struct rnic_ep *pub)
 {
     struct verbs_ep *ep = verbs_ep(pub);
-    struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
 
     if (ep->left || ep->phase < VERBS_READY)
         return;
@@ -124,15 +132,33 @@ verbs_disconnect(struct rnic_ep *pub)
     ep->recvs_left = ep->recvs.head;
     loop_timer_stop(pub->loop, &ep->limit);
     (void)rdma_disconnect(ep->id);
-    if (ibv_modify_qp(ep->id->qp, &attr, IBV_QP_STATE) != 0)
+    if (pair_to_error(ep) < 0)
         ep->device_err = true;
     if (ep->device_err)
         verbs_flush_soon(ep);
 }
 
-/* The queue pair goes first: from then on the device touches no memory of the connection.  What it
- * has used of the completion queue is the next ones', who drop what is left there.  The id is last,
- * since librdmacm closes a device that is gone with the last id that it has on it. */
+/* The fence is the end of the queue pair: from then on the device touches no memory of the
+ * connection.  Windows go before it, since soft RDMA waits in the kernel, for most of a minute,
+ * until none is bound to the pair; so it is in the error state then, and binds none any more. */
+static void
+close_pair(struct verbs_ep *ep)
+{
+    if (ep->id->qp != NULL) {
+        (void)pair_to_error(ep);
+        verbs_windows_fini(ep);
+        rdma_destroy_qp(ep->id);
+    }
+    verbs_regions_fini(ep);
+    if (ep->pd != NULL && ibv_dealloc_pd(ep->pd) != 0)
+        log_line(ep->pub.loop->log, LOG_LEVEL_WARN,
+                 "RDMA device %s keeps the protection domain of a connection",
+                 ep->id->verbs->device->name);
+}
+
+/* What the pair has used of the completion queue is the next ones', who drop what is left there.
+ * The id is last, since librdmacm closes a device that is gone with the last id that it has on it.
+ */
 void
 verbs_close(struct rnic_ep *pub)
 {
@@ -146,13 +172,8 @@ verbs_close(struct rnic_ep *pub)
         (void)rdma_reject(ep->id, NULL, 0);
     else if (ep->phase >= VERBS_CONNECTING && !ep->left)
         (void)rdma_disconnect(ep->id);
-    if (ep->id != NULL && ep->id->qp != NULL)
-        rdma_destroy_qp(ep->id);
-    verbs_memory_fini(ep);
-    if (ep->pd != NULL && ibv_dealloc_pd(ep->pd) != 0)
-        log_line(pub->loop->log, LOG_LEVEL_WARN,
-                 "RDMA device %s keeps the protection domain of a connection",
-                 ep->id->verbs->device->name);
+    if (ep->id != NULL)
+        close_pair(ep);
     verbs_device_leave(ep);
     if (ep->id != NULL)
         (void)rdma_destroy_id(ep->id);

@@ -194,8 +194,9 @@ int verbs_reg(struct rnic_ep *ep, void *addr, size_t len, unsigned access, struc
 void verbs_dereg(struct rnic_ep *ep, struct rnic_mr *mr);
 int verbs_mw_new(struct rnic_ep *ep, struct rnic_mw **ret, struct lunette_error *err);
 void verbs_mw_free(struct rnic_ep *ep, struct rnic_mw *mw);
-/* All of an endpoint's. */
-void verbs_memory_fini(struct verbs_ep *ep);
+/* Free all of an endpoint's: windows first, since a region that one is bound to stays. */
+void verbs_windows_fini(struct verbs_ep *ep);
+void verbs_regions_fini(struct verbs_ep *ep);
 
 /* post.c */
 int verbs_post_send(struct rnic_ep *ep, const struct rnic_wr *wr, unsigned n);

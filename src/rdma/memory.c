@@ -98,12 +98,16 @@ verbs_mw_free(struct rnic_ep *ep, struct rnic_mw *mw)
     window_free(container_of(mw, struct verbs_mw, pub));
 }
 
-/* Windows first: a region that one is bound to cannot be given back. */
 void
-verbs_memory_fini(struct verbs_ep *ep)
+verbs_windows_fini(struct verbs_ep *ep)
 {
     LIST_FOREACH_SAFE (n, &ep->mws)
         window_free(container_of(n, struct verbs_mw, node));
+}
+
+void
+verbs_regions_fini(struct verbs_ep *ep)
+{
     LIST_FOREACH_SAFE (n, &ep->mrs)
         region_free(ep, container_of(n, struct verbs_mr, node));
 }

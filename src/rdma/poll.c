@@ -226,13 +226,13 @@ flush_ring(struct verbs_ep *ep, bool recv)
 {
     struct verbs_state *st = ep->state;
     struct verbs_ring *r = recv ? &ep->recvs : &ep->sends;
-    uint32_t serial = ep->serial;
+    uint32_t serial = ep->serial, end = r->head; /* what the owner posts meanwhile comes later */
 
-    while (r->head != r->tail) {
+    while (r->tail != end) {
         struct rnic_wc out[POLL_BATCH];
         unsigned n = 0;
 
-        for (; n < POLL_BATCH && r->head != r->tail; r->tail++)
+        for (; n < POLL_BATCH && r->tail != end; r->tail++)
             out[n++] = (struct rnic_wc){
                 .id = r->id[r->tail & r->mask], .status = RNIC_FLUSHED, .recv = recv};
         ep->ev->completed(ep->user, out, n);
@@ -246,9 +246,11 @@ flush_ring(struct verbs_ep *ep, bool recv)
 static void
 flush_all(struct verbs_state *st)
 {
-    struct list *n;
+    struct list now, *n;
 
-    while ((n = list_pop_front(&st->flushing)) != NULL) {
+    list_init(&now);
+    list_splice(&now, &st->flushing);
+    while ((n = list_pop_front(&now)) != NULL) {
         struct verbs_ep *ep = container_of(n, struct verbs_ep, flush_node);
 
         if (ep->device_err) {

@@ -545,6 +545,8 @@ rdma_destroy_qp(struct rdma_cm_id *id)
 {
     struct fake_qp *q = fake_qp_of(id);
 
+    assert_int_equal(fake.mws, 0); /* else rxe waits for them */
+    assert_true(q->error || fake.modify_errno != 0);
     ((struct fake_pd *)(void *)q->qp.pd)->users--;
     ((struct fake_cq *)(void *)q->cq)->users--;
     id->qp = NULL;
