@@ -205,7 +205,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->hdrdgst_offload = c->want_hdrdgst && offload;
     pub->datadgst_offload = c->want_datadgst && offload;
     pub->fast_write_limit = UINT32_MAX;
-    pub->whole_only = false;
+    pub->all_or_none = false;
     iscsi_flight_digests(c);
     iscsi_user_login_over(c);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;

@@ -46,7 +46,7 @@ split_unsolicited(struct task *t)
     uint32_t unasked = len < p->first_burst ? len : p->first_burst;
     uint32_t imm = 0;
 
-    if (__builtin_expect(t->pub.conn->whole_only, 0)) {
+    if (__builtin_expect(t->pub.conn->all_or_none, 0)) {
         t->pub.imm_count =
             p->imm_data && unasked == len && len <= t->pub.conn->max_xmit_dlength ? len : 0;
         return;

@@ -271,7 +271,7 @@ struct iscsi_conn {
     /* Unsolicited data is the whole of a write, as immediate data, or there is none of it.  A
      * transport sets it where it cannot send a write in part (RFC 7145 9.2 leaves open what the
      * base offset of such a one means). */
-    bool whole_only;
+    bool all_or_none;
     uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
     struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */

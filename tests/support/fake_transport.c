@@ -47,7 +47,7 @@ static int
 fake_start(struct iscsi_conn *c, struct lunette_error *err)
 {
     (void)err;
-    c->whole_only = fake_adapter.whole_only;
+    c->all_or_none = fake_adapter.all_or_none;
     if (fake_bridge != NULL)
         fake_bridge->started(c);
     return 0;

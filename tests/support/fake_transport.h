@@ -29,7 +29,7 @@ extern struct fake_adapter {
     bool full;       /* xmit_task says -EAGAIN */
     int bind_result; /* 0 or -errno, of bind_conn */
     bool stops;      /* stop_conn says -EINPROGRESS: the test calls conn_stopped */
-    bool whole_only; /* of connections that start */
+    bool all_or_none; /* of connections that start */
     bool control;    /* cleanup_delay_ns is for control PDUs, too */
     struct fake_sent sent[FAKE_SENT_MAX];
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;

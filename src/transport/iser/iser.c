@@ -138,7 +138,7 @@ iser_start_conn(struct iscsi_conn *c, struct lunette_error *err)
     r = iser_setup_commands(ic->ep, err);
     if (r < 0)
         return r;
-    c->whole_only = true;
+    c->all_or_none = true;
     if (c->max_xmit_dlength > ISER_DSEG_MAX) /* a target may say more than its receives have */
         c->max_xmit_dlength = ISER_DSEG_MAX;
     loop_defer(c->loop, &ic->start_work);

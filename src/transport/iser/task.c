@@ -12,7 +12,7 @@
 #include "wire/flight.h"
 #include "wire/pdu.h"
 
-/* A write goes wholly as immediate data, or wholly when the target reads it (conn->whole_only). */
+/* A write goes wholly as immediate data, or wholly when the target reads it (conn->all_or_none). */
 static bool
 iser_is_immediate(const struct iscsi_conn *c, uint32_t len)
 {

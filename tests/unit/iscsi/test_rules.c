@@ -542,13 +542,13 @@ unsolicited_data_by_the_regime(void **state)
     for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
         struct world *w = world_new(300 + i);
         const struct unsolicited_row *row = &rows[i / 2];
-        bool whole_only = i % 2 != 0;
-        uint32_t imm = whole_only ? whole[i / 2] : row->imm, unsol = whole_only ? 0 : row->unsol;
+        bool all_or_none = i % 2 != 0;
+        uint32_t imm = all_or_none ? whole[i / 2] : row->imm, unsol = all_or_none ? 0 : row->unsol;
         const struct fake_sent *s;
         struct cmd c;
 
         world_logged_in(w);
-        fake_adapter.whole_only = whole_only;
+        fake_adapter.all_or_none = all_or_none;
         assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, row->imm_data), 0);
         assert_int_equal(world_param(w, ISCSI_PARAM_INITIAL_R2T, row->initial_r2t), 0);
         assert_int_equal(world_param(w, ISCSI_PARAM_FIRST_BURST, row->first_burst), 0);

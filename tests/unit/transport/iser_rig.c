@@ -247,7 +247,7 @@ rig_queue(struct rig_cmd *c)
     r.cmd[slot] = c;
     t->state = ISCSI_TASK_RUNNING;
     assert_true(t->hdr_max >= ISCSI_HDR_MAX - 4);
-    /* as split_unsolicited, with whole_only */
+    /* as split_unsolicited, with all_or_none */
     if (r.session->params.imm_data && out <= r.session->params.first_burst &&
         out <= r.conn->max_xmit_dlength)
         t->imm_count = out;

@@ -208,7 +208,7 @@ login_pdus(void **state)
     r.conn->max_xmit_dlength = 262144; /* as LIO echoes it */
     assert_int_equal(tt->start_conn(r.conn, NULL), 0);
     assert_int_equal(r.conn->max_xmit_dlength, 8192);
-    assert_true(r.conn->whole_only);
+    assert_true(r.conn->all_or_none);
     assert_int_equal(r.pdus, 1); /* not from inside */
     fake_turn(&r.fl);
     assert_int_equal(r.pdus, 3);
