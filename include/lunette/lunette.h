@@ -226,8 +226,7 @@ LUNETTE_API void lunette_transports_free(struct lunette_transports *list);
 
 /* Registers [addr, addr + len) for all sessions of ctx, those that there are and those to come; any
  * address and length will do.  Requests that lie in it, or in part, go as ever.  A request whose
- * data lie in one such region, in one piece or pieces that follow each other, can go without a
- * copy.
+ * data lie in one such region, in one piece, can go without a copy.
  *
  * The memory is the caller's: it stays mapped, and what is mapped there stays the same, until
  * lunette_unregister or lunette_ctx_free has returned.  Where a transport uses it, all of its pages
