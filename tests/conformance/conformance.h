@@ -50,6 +50,7 @@ struct conform_world;
 /* Where a member runs. */
 struct conform_net {
     const char *name;
+    const struct conform_path_kind *path;
     /* Sets w->loop.  -errno: this machine has no such loop. */
     int (*open)(struct conform_world *w);
     void (*close)(struct conform_world *w);
@@ -137,6 +138,8 @@ const char *conform_url(struct conform_world *w, const struct sock_addr *portal,
 struct lunette_lun *conform_lun(struct conform_world *w);
 /* Makes a target on w->loop: 0, or -errno with a sentence. */
 int conform_target_new(struct conform_world *w, struct lunette_error *err);
+/* Has it listen at one more address, whose port may be 0 where the net can choose one. */
+int conform_target_listen(struct conform_world *w, struct sock_addr *at, struct lunette_error *err);
 /* Starts the target, apart or not; ends it without asking anybody. */
 void conform_target_start(struct conform_world *w);
 void conform_target_kill(struct conform_world *w);

@@ -221,7 +221,7 @@ redirected(bool permanent)
 
     conform_open(&w, NULL);
     w.row->net->address(&w, &target_other);
-    CONFORM_OK(target_listen(w.target, &target_other, &target_other, &err), err);
+    CONFORM_OK(conform_target_listen(&w, &target_other, &err), err);
     CONFORM_OK(target_redirect(w.target, CONFORM_NODE,
                                sock_addr_format(&target_other, text, sizeof(text)), permanent,
                                &err),
@@ -232,7 +232,8 @@ redirected(bool permanent)
     CONFORM_UNTIL(&w, conform_path_links(w.path) == 0); /* the first connection is gone */
     lunette_close(lun);
     w.row->net->address(&w, &at);
-    assert_int_equal(conform_path_new(w.loop, &at, -1, &w.target_at, &other, &at), 0);
+    assert_int_equal(conform_path_new(w.row->net->path, w.loop, &at, -1, &w.target_at, &other, &at),
+                     0);
     CONFORM_OK(target_redirect(w.target, CONFORM_NODE, sock_addr_format(&at, text, sizeof(text)),
                                permanent, &err),
                err);

@@ -144,6 +144,7 @@ conform_group_stats(void)
     struct target_stats before, after;
     struct iscsi_stats s;
     uint8_t lun[8] = {0};
+    uint64_t read, written;
     struct conform_cmd c;
 
     params_open();
@@ -179,14 +180,16 @@ conform_group_stats(void)
     assert_int_equal(s.tmfrsp_pdus, n->pdus[ISCSI_OP_TMF_RSP]);
     assert_int_equal(s.reject_pdus, n->pdus[ISCSI_OP_REJECT]);
     assert_int_equal(s.digest_err, 0);
-    assert_int_equal(s.rxdata_octets, n->bytes[ISCSI_OP_DATA_IN]);
-    assert_int_equal(s.txdata_octets, n->bytes[ISCSI_OP_DATA_OUT] + n->bytes[ISCSI_OP_SCSI_CMD] +
-                                          n->bytes[ISCSI_OP_LOGIN_REQ] +
-                                          n->bytes[ISCSI_OP_NOP_OUT]);
+    read = n->bytes[ISCSI_OP_DATA_IN] + n->moved[CONFORM_TO_INITIATOR];
+    written =
+        n->bytes[ISCSI_OP_DATA_OUT] + n->bytes[ISCSI_OP_SCSI_CMD] + n->moved[CONFORM_TO_TARGET];
+    assert_true(read > 0 && written > 0);
+    assert_int_equal(s.rxdata_octets, read);
+    assert_int_equal(s.txdata_octets,
+                     written + n->bytes[ISCSI_OP_LOGIN_REQ] + n->bytes[ISCSI_OP_NOP_OUT]);
     target_stats(p.w.target, &after);
-    assert_int_equal(after.bytes_written - before.bytes_written,
-                     n->bytes[ISCSI_OP_DATA_OUT] + n->bytes[ISCSI_OP_SCSI_CMD]);
-    assert_int_equal(after.bytes_read - before.bytes_read, n->bytes[ISCSI_OP_DATA_IN]);
+    assert_int_equal(after.bytes_written - before.bytes_written, written);
+    assert_int_equal(after.bytes_read - before.bytes_read, read);
     conform_nexus_end(&p.n);
     conform_close(&p.w);
 }

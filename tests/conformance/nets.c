@@ -124,7 +124,9 @@ real_speak(struct conform_world *w)
 
     close_if_open(n->filler);
     n->filler = -1;
-    assert_int_equal(conform_path_new(w->loop, NULL, n->silent, &w->target_at, &n->late, NULL), 0);
+    assert_int_equal(conform_path_new(&conform_path_streams, w->loop, NULL, n->silent,
+                                      &w->target_at, &n->late, NULL),
+                     0);
     n->silent = -1;
 }
 
@@ -184,6 +186,7 @@ real_kill(struct conform_world *w)
 }
 
 const struct conform_net conform_epoll = {.name = "epoll",
+                                          .path = &conform_path_streams,
                                           .open = epoll_open,
                                           .close = real_close,
                                           .address = real_address,
@@ -193,6 +196,7 @@ const struct conform_net conform_epoll = {.name = "epoll",
                                           .revive = real_revive,
                                           .kill = real_kill};
 const struct conform_net conform_uring = {.name = "uring",
+                                          .path = &conform_path_streams,
                                           .open = uring_open,
                                           .close = real_close,
                                           .address = real_address,
@@ -247,7 +251,8 @@ simulated_silent(struct conform_world *w, struct sock_addr *ret)
     struct simulated *n = w->net;
 
     simulated_address(w, ret);
-    assert_int_equal(conform_path_new(w->loop, ret, -1, &w->target_at, &n->late, ret), 0);
+    assert_int_equal(
+        conform_path_new(w->row->net->path, w->loop, ret, -1, &w->target_at, &n->late, ret), 0);
     n->silent = *ret;
     sim_stall(n->sim, &n->silent, true);
 }
@@ -261,6 +266,7 @@ simulated_speak(struct conform_world *w)
 }
 
 const struct conform_net conform_sim = {.name = "sim",
+                                        .path = &conform_path_streams,
                                         .open = simulated_open,
                                         .close = simulated_close,
                                         .address = simulated_address,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/conformance/path.h - the way between initiator and target, which reads along.
  *
- * A path listens, connects on to the target for each connection that comes, and forwards PDU by
- * PDU.  It counts what passes and asks the test what to do with each PDU.  It is made of streams of
- * the loop, so that it is the same for sockets and in the simulator, and serves every transport
- * whose PDUs go over TCP at last.  Everything runs on the loop's thread.
+ * A path leads each connection that comes to a portal on to the target, PDU by PDU.  It counts what
+ * passes and asks the test what to do with each PDU.  The kind that there is listens, connects, and
+ * forwards: it is made of streams of the loop, so that it is the same for sockets and in the
+ * simulator, and serves every transport whose PDUs go over TCP at last.  Everything runs on the
+ * loop's thread.
  */
 #ifndef TESTS_CONFORMANCE_PATH_H
 #define TESTS_CONFORMANCE_PATH_H
@@ -23,29 +24,41 @@ enum conform_verdict {
     CONFORM_CUT_BEHIND, /* all of it goes on, then both connections end */
 };
 
+/* Over RDMA, data that the target moves by itself is asked about as well, with the header that the
+ * PDU would have which RFC 7145 has it stand for: an RDMA Write is a Data-In (7.3.5), an RDMA Read
+ * Request an R2T (7.3.6).  `moved` tells them, and what is changed in the header changes nothing.
+ */
 struct conform_pdu {
     enum conform_way way;
     unsigned link;    /* the how many-th connection it is on, from 1 on */
     unsigned number;  /* the how many-th PDU of that connection and way, from 1 on */
+    bool moved;       /* no PDU, but data that go by themselves */
     union bhs_any *h; /* what is changed here goes on so, where there is no header digest */
     uint32_t data_len;
 };
 
-/* PDUs and bytes of their data segments by opcode: those of initiators and targets differ. */
+/* PDUs and bytes of their data segments by opcode: those of initiators and targets differ.  Data
+ * that go by themselves are not among them. */
 struct conform_counts {
     uint64_t pdus[64], bytes[64];
+    uint64_t moves[CONFORM_WAYS], moved[CONFORM_WAYS]; /* those, and their bytes, by where the data
+                                                          go to */
     uint64_t all_pdus[CONFORM_WAYS];
     uint64_t tmf[16]; /* task management requests by their function */
     unsigned links, cuts;
 };
 
 struct conform_path;
+struct conform_path_kind;
+
+extern const struct conform_path_kind conform_path_streams;
 
 /* Listens at `at`, whose port may be 0, or, where adopted is >= 0, with that descriptor, which is
- * the path's then; leads to `to`.  *ret_at gets the address.  Returns 0 or -errno. */
-int conform_path_new(struct loop *l, const struct sock_addr *at, int adopted,
-                     const struct sock_addr *to, struct conform_path **ret,
-                     struct sock_addr *ret_at);
+ * the path's then; leads to `to`.  *ret_at gets the address.  Only paths of streams take a
+ * descriptor, or choose a port.  Returns 0 or -errno. */
+int conform_path_new(const struct conform_path_kind *kind, struct loop *l,
+                     const struct sock_addr *at, int adopted, const struct sock_addr *to,
+                     struct conform_path **ret, struct sock_addr *ret_at);
 /* NULL is harmless. */
 void conform_path_free(struct conform_path *p);
 

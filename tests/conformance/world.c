@@ -56,7 +56,13 @@ conform_target_new(struct conform_world *w, struct lunette_error *err)
         node.mutual_secret = "another-secret-1";
     }
     r = target_new(w->loop, &tc, &w->target, err);
-    return r == 0 ? target_listen(w->target, &w->target_at, &w->target_at, err) : r;
+    return r == 0 ? conform_target_listen(w, &w->target_at, err) : r;
+}
+
+int
+conform_target_listen(struct conform_world *w, struct sock_addr *at, struct lunette_error *err)
+{
+    return target_listen(w->target, at, at, err);
 }
 
 static bool
@@ -129,7 +135,8 @@ conform_open(struct conform_world *w, const struct conform_setup *setup)
     w->row->net->address(w, &w->target_at);
     conform_target_start(w);
     w->row->net->address(w, &w->portal);
-    assert_int_equal(conform_path_new(w->loop, &w->portal, -1, &w->target_at, &w->path, &w->portal),
+    assert_int_equal(conform_path_new(w->row->net->path, w->loop, &w->portal, -1, &w->target_at,
+                                      &w->path, &w->portal),
                      0);
     conform_path_digests(w->path, w->setup.digests, w->setup.digests);
     hooks.loop = w->loop;
