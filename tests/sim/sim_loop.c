@@ -120,6 +120,12 @@ sim_hash(const struct sim *sim)
     return sim->hash;
 }
 
+struct sim *
+sim_of(struct loop *l)
+{
+    return sim_loop_of(l)->sim;
+}
+
 uint64_t
 sim_now_ns(const struct sim *sim)
 {

@@ -42,6 +42,8 @@ void sim_free(struct sim *sim);
 
 /* Adds a loop: a thread or process of its own.  The sim owns it. */
 struct loop *sim_loop(struct sim *sim);
+/* The sim that has made it. */
+struct sim *sim_of(struct loop *l);
 
 uint64_t sim_now_ns(const struct sim *sim);
 uint64_t sim_hash(const struct sim *sim);
