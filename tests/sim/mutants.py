@@ -2,22 +2,23 @@
 # SPDX-License-Identifier: MIT
 """Plants faults in the code, one at a time, and demands that the simulator finds each of them.
 
-A mutant is one source file with a few lines changed, compiled as the build compiles it, and linked in
-front of the archives that hold the honest one.  Nothing of the source tree is touched.  A mutant that
-lunette-sim does not find within 1,000 seeds is a hole in the simulator; one whose lines are not in
-the source any more has to follow the source.
+A mutant that lunette-sim does not find within 1,000 seeds is a hole in the simulator; one whose lines
+are not in the source any more has to follow the source.  Those of iser are looked for in worlds over
+RDMA, all others in worlds over TCP.
 
 usage: mutants.py BUILD-DIR [NAME...]
 """
-import json
 import os
 import pathlib
-import shlex
 import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import planting
+
 SEEDS = 1000
+RDMA_FIRST = 10 ** 12  # LS_RDMA_FIRST of lunette_sim.h
 PROGRAM = "bin/lunette-sim"
 
 # name: file, then pairs of what stands there and what is planted
@@ -136,73 +137,24 @@ SAID = {"stale-write-overtakes": "which must not be there",
         "come-back-as-a-stranger": "Invalid exchange"}  # a reservation that is not its own any more
 
 
-def fail(text):
-    print(text)
-    sys.exit(1)
-
-
-def mutate(root, name):
-    path, changes = MUTANTS[name]
-    text = (root / path).read_text(encoding="utf-8")
-    for old, new in changes:
-        if text.count(old) != 1:
-            fail(f"{name}: {path} does not have these lines once: {old!r}")
-        text = text.replace(old, new)
-    return path, text
-
-
 def found_by(name, program):
     """What the simulator says of a mutant."""
     wanted = SAID.get(name, "")
     stop = [] if wanted else ["--stop"]
-    run = subprocess.run([program, "--seeds", str(SEEDS)] + stop, capture_output=True, text=True,
+    first = RDMA_FIRST + 1 if MUTANTS[name][0].startswith("src/transport/iser/") else 1
+    run = subprocess.run([program, "--seeds", str(SEEDS), "--first", str(first)] + stop, capture_output=True, text=True,
                          env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}, errors="replace")
     lines = [l for l in run.stderr.splitlines() if l.startswith("seed ") or "Assertion" in l]
     return [l for l in lines if run.returncode != 0 and wanted in l]
 
 
-def compile_command(commands, root, path):
-    """The one of the layer's archive; a program may compile the same file once more."""
-    for entry in commands:
-        source = pathlib.Path(entry["directory"], entry["file"]).resolve()
-        if source == (root / path).resolve() and ".a.p/" in entry["output"]:
-            return shlex.split(entry["command"])
-    fail(f"{path} is not in compile_commands.json")
-
-
-def build(build_dir, root, name, tmp):
-    path, text = mutate(root, name)
-    source, obj = tmp / (name + ".c"), tmp / (name + ".o")
-    program = tmp / name
-    source.write_text(text, encoding="utf-8")
-    commands = json.loads((build_dir / "compile_commands.json").read_text(encoding="utf-8"))
-    cc = compile_command(commands, root, path)
-    out, at = cc.index("-o"), cc.index("-c")
-    cc[out + 1], cc[at + 1] = str(obj), str(source)
-    cc = [a for i, a in enumerate(cc) if a not in ("-MD",) and not (a in ("-MQ", "-MF") or
-                                                                  (i > 0 and cc[i - 1] in ("-MQ", "-MF")))]
-    # A file beside its own headers finds them there.
-    cc += ["-Wno-error", "-Werror=incompatible-pointer-types", "-iquote", str((root / path).parent)]
-    done = subprocess.run(cc, cwd=build_dir, capture_output=True, text=True)
-    if done.returncode != 0:
-        fail(f"{name}: it does not compile: {done.stderr}")
-    link = subprocess.run(["ninja", "-t", "commands", "-s", PROGRAM], cwd=build_dir, check=True,
-                          capture_output=True, text=True).stdout
-    link = shlex.split(link.strip().splitlines()[-1])
-    out = link.index("-o")
-    link[out + 1] = str(program)
-    link.insert(out + 2, str(obj))
-    subprocess.run(link, cwd=build_dir, check=True)
-    return program
-
-
 def main():
     build_dir = pathlib.Path(sys.argv[1]).resolve()
-    root = pathlib.Path(__file__).resolve().parent.parent.parent
     missed = []
     with tempfile.TemporaryDirectory() as tmp:
         for name in sys.argv[2:] or MUTANTS:
-            program = build(build_dir, root, name, pathlib.Path(tmp))
+            path, changes = MUTANTS[name]
+            program = planting.build(build_dir, PROGRAM, name, path, changes, pathlib.Path(tmp))
             found = found_by(name, program)
             if not found:
                 missed.append(name)
@@ -211,7 +163,7 @@ def main():
                 print(f"{name}: {found[0]}")
             sys.stdout.flush()
     if missed:
-        fail(f"the simulator does not find {', '.join(missed)}")
+        planting.fail(f"the simulator does not find {', '.join(missed)}")
     print("each planted fault was found")
 
 
