@@ -51,6 +51,7 @@ struct conform_world;
 struct conform_net {
     const char *name;
     const struct conform_path_kind *path;
+    bool rdma; /* the target listens for RDMA connections */
     /* Sets w->loop.  -errno: this machine has no such loop. */
     int (*open)(struct conform_world *w);
     void (*close)(struct conform_world *w);
@@ -59,6 +60,9 @@ struct conform_net {
     /* A portal that refuses connections, and one where no answer comes. */
     void (*nobody)(struct conform_world *w, struct sock_addr *ret);
     void (*silent)(struct conform_world *w, struct sock_addr *ret);
+    /* One where connections are made, and whoever is to have them does not hear of it.  NULL: there
+     * is no such thing. */
+    void (*stuck)(struct conform_world *w, struct sock_addr *ret);
     /* The silent portal answers from now on, and leads to the target. */
     void (*speak)(struct conform_world *w);
     /* Starts a target that is apart: a process of its own at w->target_at, which is set where its
@@ -188,9 +192,11 @@ void conform_reset_hosts(void);
 
 /* ---- nets and members ----------------------------------------------------------------------- */
 
-extern const struct conform_net conform_epoll, conform_uring, conform_sim;
+extern const struct conform_net conform_epoll, conform_uring, conform_sim, conform_sim_rdma;
 extern const struct conform_member conform_sw_tcp, conform_fake, conform_fake_gathers,
-    conform_object;
+    conform_object, conform_iser, conform_iser_pool, conform_iser_register;
+/* The simulator of a net that is one; NULL: it is not. */
+struct sim *conform_simulator(struct conform_world *w);
 /* For `begin`: w->ctx knows conform_tt. */
 void conform_register(struct conform_world *w);
 /* For `check`: the iSCSI layer's sessions of w->ctx are as they have to be between two turns. */

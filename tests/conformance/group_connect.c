@@ -146,10 +146,23 @@ mute(struct conform_world *w)
     use(w, &o);
 }
 
+/* The connection is there, and nobody has it. */
+static void
+stuck(struct conform_world *w)
+{
+    struct sock_addr at;
+
+    if (w->row->net->stuck == NULL)
+        return;
+    w->row->net->stuck(w, &at);
+    fails(w, conform_url(w, &at, "login_timeout=150"), -ETIMEDOUT, LUNETTE_DOM_TIMEOUT);
+}
+
 void
 conform_group_connect(void)
 {
-    static void (*const cases[])(struct conform_world * w) = {refused, black_holed, slow, mute};
+    static void (*const cases[])(struct conform_world * w) = {refused, black_holed, slow, mute,
+                                                              stuck};
     struct conform_world w;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

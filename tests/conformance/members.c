@@ -45,6 +45,33 @@ conform_register(struct conform_world *w)
     CONFORM_OK(transport_register(&w->ctx->registry, conform_tt, &err), err);
 }
 
+/* ---- iser ------------------------------------------------------------------------------------ */
+
+/* A program registers it where it has RDMA; the simulator's is not the program's. */
+static void
+iser_begin(struct conform_world *w)
+{
+    if (transport_find(&w->ctx->registry, conform_tt->name) == NULL)
+        conform_register(w);
+}
+
+/* One for each way in which memory is opened to the target. */
+const struct conform_member conform_iser = {.name = "iser",
+                                            .tt = &iser_transport,
+                                            .options = "transport=iser",
+                                            .begin = iser_begin,
+                                            .check = conform_check_sessions};
+const struct conform_member conform_iser_pool = {.name = "iser_pool",
+                                                 .tt = &iser_transport,
+                                                 .options = "transport=iser&iser_stag=pool",
+                                                 .begin = iser_begin,
+                                                 .check = conform_check_sessions};
+const struct conform_member conform_iser_register = {.name = "iser_register",
+                                                     .tt = &iser_transport,
+                                                     .options = "transport=iser&iser_stag=register",
+                                                     .begin = iser_begin,
+                                                     .check = conform_check_sessions};
+
 /* ---- a transport in a shared object -----------------------------------------------------------
  */
 
@@ -80,6 +107,9 @@ const struct conform_row conform_rows[] = {
     {.member = &conform_fake, .net = &conform_sim},
     {.member = &conform_fake, .net = &conform_epoll},
     {.member = &conform_fake_gathers, .net = &conform_sim},
+    {.member = &conform_iser, .net = &conform_sim_rdma},
+    {.member = &conform_iser_pool, .net = &conform_sim_rdma},
+    {.member = &conform_iser_register, .net = &conform_sim_rdma},
     {.member = &conform_object, .net = &conform_sim},
     {.member = &conform_object, .net = &conform_epoll},
     {.member = &conform_object, .net = &conform_uring},

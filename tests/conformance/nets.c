@@ -10,7 +10,7 @@
 
 #include "loop/loop.h"
 #include "tests/conformance/conformance.h"
-#include "tests/sim/sim_loop.h"
+#include "tests/sim/sim_rdma.h"
 
 static void
 ipv4(uint32_t host, uint16_t port, struct sock_addr *ret)
@@ -273,3 +273,64 @@ const struct conform_net conform_sim = {.name = "sim",
                                         .nobody = simulated_address,
                                         .silent = simulated_silent,
                                         .speak = simulated_speak};
+
+/* ---- the simulated fabric -------------------------------------------------------------------- */
+
+static int
+fabric_net_open(struct conform_world *w)
+{
+    int r = simulated_open(w);
+
+    sim_rdma_open(((struct simulated *)w->net)->sim, &sim_rdma_rough);
+    return r;
+}
+
+/* Somebody has the address, and takes the request to connect without an answer. */
+static void
+fabric_net_silent(struct conform_world *w, struct sock_addr *ret)
+{
+    struct simulated *n = w->net;
+
+    simulated_address(w, ret);
+    assert_int_equal(
+        conform_path_new(w->row->net->path, w->loop, ret, -1, &w->target_at, &n->late, ret), 0);
+    n->silent = *ret;
+    sim_rdma_set_fate(n->sim, &n->silent, SIM_RDMA_BLACK_HOLE);
+}
+
+/* A listener whose one thread is busy, as those of LIO are. */
+static void
+fabric_net_stuck(struct conform_world *w, struct sock_addr *ret)
+{
+    simulated_address(w, ret);
+    sim_rdma_set_fate(((struct simulated *)w->net)->sim, ret, SIM_RDMA_STUCK);
+}
+
+static void
+fabric_net_speak(struct conform_world *w)
+{
+    struct simulated *n = w->net;
+
+    sim_rdma_set_fate(n->sim, &n->silent, SIM_RDMA_NORMAL);
+}
+
+struct sim *
+conform_simulator(struct conform_world *w)
+{
+    const struct conform_net *net = w->row->net;
+
+    return net == &conform_sim || net == &conform_sim_rdma ? ((struct simulated *)w->net)->sim
+                                                           : NULL;
+}
+
+/* Its name in the matrix is that of the simulator, too. */
+const struct conform_net conform_sim_rdma = {.name = "sim",
+                                             .path = &conform_path_fabric,
+                                             .rdma = true,
+                                             .open = fabric_net_open,
+                                             .close = simulated_close,
+                                             .address = simulated_address,
+                                             .nobody = simulated_address,
+                                             .silent = fabric_net_silent,
+                                             .stuck = fabric_net_stuck,
+                                             .speak = fabric_net_speak};

@@ -213,15 +213,42 @@ static const char keys[] = "InitiatorName=" CONFORM_NAME "\0"
                            "DefaultTime2Retain=0\0"
                            "ErrorRecoveryLevel=0";
 
+/* RFC 7145 6.3: RDMAExtensions with the first request, and the lengths of messages. */
+static const char rdma_keys[] = "InitiatorName=" CONFORM_NAME "\0"
+                                "TargetName=" CONFORM_NODE "\0"
+                                "SessionType=Normal\0"
+                                "RDMAExtensions=Yes\0"
+                                "HeaderDigest=None\0"
+                                "DataDigest=None\0"
+                                "InitialR2T=Yes\0"
+                                "ImmediateData=Yes\0"
+                                "MaxBurstLength=262144\0"
+                                "FirstBurstLength=262144\0"
+                                "MaxOutstandingR2T=1\0"
+                                "MaxConnections=1\0"
+                                "DefaultTime2Wait=0\0"
+                                "DefaultTime2Retain=0\0"
+                                "ErrorRecoveryLevel=0\0"
+                                "TargetRecvDataSegmentLength=8192";
+
+static bool
+is_rdma(void)
+{
+    return conform_tt->caps & CAP_RDMA;
+}
+
 uint32_t
 conform_login_text(char *buf, size_t size, uint32_t max_recv_dlength)
 {
-    size_t len = sizeof(keys);
+    const char *text = is_rdma() ? rdma_keys : keys;
+    size_t len = is_rdma() ? sizeof(rdma_keys) : sizeof(keys);
 
     assert_true(size > len);
-    memcpy(buf, keys, len);
+    memcpy(buf, text, len);
     len +=
-        (size_t)snprintf(buf + len, size - len, "MaxRecvDataSegmentLength=%u", max_recv_dlength) +
+        (size_t)snprintf(buf + len, size - len, "%s=%u",
+                         is_rdma() ? "InitiatorRecvDataSegmentLength" : "MaxRecvDataSegmentLength",
+                         max_recv_dlength) +
         1;
     assert_true(len <= size);
     return (uint32_t)len;
@@ -248,7 +275,7 @@ conform_nexus_login(struct conform_nexus *n)
     struct lunette_error err = LUNETTE_INIT(err);
     unsigned before = n->answers, lost = n->errors, tries = 0;
     struct conform_cmd ready;
-    char text[sizeof(keys) + 64];
+    char text[sizeof(rdma_keys) + 64];
     uint32_t len;
     union bhs_any h;
     uint32_t most = n->s->tt->max_recv_dlength < SEGMENT ? n->s->tt->max_recv_dlength : SEGMENT;
@@ -265,7 +292,8 @@ conform_nexus_login(struct conform_nexus *n)
     assert_int_equal(n->answer.login_rsp.status_class, 0);
     assert_int_equal(n->answer.h.flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_NSG_MASK),
                      ISCSI_LOGIN_TRANSIT | ISCSI_STAGE_FFP);
-    agree(n, "MaxRecvDataSegmentLength", ISCSI_PARAM_MAX_XMIT_DLENGTH);
+    agree(n, is_rdma() ? "TargetRecvDataSegmentLength" : "MaxRecvDataSegmentLength",
+          ISCSI_PARAM_MAX_XMIT_DLENGTH);
     agree(n, "InitialR2T", ISCSI_PARAM_INITIAL_R2T);
     agree(n, "ImmediateData", ISCSI_PARAM_IMM_DATA);
     agree(n, "FirstBurstLength", ISCSI_PARAM_FIRST_BURST);

@@ -2,10 +2,11 @@
 /* tests/conformance/path.h - the way between initiator and target, which reads along.
  *
  * A path leads each connection that comes to a portal on to the target, PDU by PDU.  It counts what
- * passes and asks the test what to do with each PDU.  The kind that there is listens, connects, and
- * forwards: it is made of streams of the loop, so that it is the same for sockets and in the
- * simulator, and serves every transport whose PDUs go over TCP at last.  Everything runs on the
- * loop's thread.
+ * passes and asks the test what to do with each PDU.  There are two kinds.  One listens, connects,
+ * and forwards: it is made of streams of the loop, so that it is the same for sockets and in the
+ * simulator, and serves every transport whose PDUs go over TCP at last.  The other is a place in
+ * the simulated fabric, where the messages of RDMA connections pass.  Everything runs on the loop's
+ * thread.
  */
 #ifndef TESTS_CONFORMANCE_PATH_H
 #define TESTS_CONFORMANCE_PATH_H
@@ -51,7 +52,7 @@ struct conform_counts {
 struct conform_path;
 struct conform_path_kind;
 
-extern const struct conform_path_kind conform_path_streams;
+extern const struct conform_path_kind conform_path_streams, conform_path_fabric;
 
 /* Listens at `at`, whose port may be 0, or, where adopted is >= 0, with that descriptor, which is
  * the path's then; leads to `to`.  *ret_at gets the address.  Only paths of streams take a

@@ -35,13 +35,13 @@ medium_open(struct conform_world *w)
 int
 conform_target_new(struct conform_world *w, struct lunette_error *err)
 {
-    struct target_key_value set[KEYS_MAX + 1];
+    struct target_key_value set[KEYS_MAX + 2];
     struct lu_config lun = {.store = &w->store, .block = CONFORM_BLOCK, .serial = "conformance-1"};
     struct target_node_config node = {.name = CONFORM_NODE,
                                       .luns = &lun,
                                       .luns_count = 1,
                                       .set = set,
-                                      .set_count = w->setup.set_count + 1};
+                                      .set_count = w->setup.set_count + 1 + w->row->net->rdma};
     struct target_config tc = {.nodes = &node, .nodes_count = 1};
     int r;
 
@@ -49,6 +49,8 @@ conform_target_new(struct conform_world *w, struct lunette_error *err)
     for (uint32_t i = 0; i < w->setup.set_count; i++)
         set[i] = w->setup.set[i];
     set[w->setup.set_count] = (struct target_key_value){"DefaultTime2Wait", "0"};
+    /* A fabric need not tell that the peer is gone. */
+    set[w->setup.set_count + 1] = (struct target_key_value){"NopInterval", "10"};
     if (w->setup.chap) {
         node.chap_user = "initiator";
         node.chap_secret = "a-secret-of-ours";
@@ -62,7 +64,8 @@ conform_target_new(struct conform_world *w, struct lunette_error *err)
 int
 conform_target_listen(struct conform_world *w, struct sock_addr *at, struct lunette_error *err)
 {
-    return target_listen(w->target, at, at, err);
+    return w->row->net->rdma ? target_listen_rdma(w->target, at, at, err)
+                             : target_listen(w->target, at, at, err);
 }
 
 static bool
