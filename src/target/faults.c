@@ -131,6 +131,8 @@ strike(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
         return nth(&f->data_in, o->corrupt_data_in_every);
     case TGT_HOOK_WINDOW:
         return o->shut_window;
+    case TGT_HOOK_STAG:
+        return o->keep_stags;
     case TGT_HOOK_SENDS:
         return strike_pdu(f, arg);
     case TGT_HOOK_DATA_OUT:

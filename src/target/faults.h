@@ -60,6 +60,7 @@ struct target_faults {
     bool mute_login;       /* accept connections, never answer logins */
     uint16_t refuse_login; /* Status-Class << 8 | Status-Detail with which logins are refused */
     bool shut_window;      /* MaxCmdSN does not grow */
+    bool keep_stags;       /* over RDMA, responses do not invalidate the STags of their commands */
     struct target_losses losses;
     enum target_rdma_fault rdma; /* at every rdma_every-th command that it can be done with */
     uint32_t rdma_every;

@@ -26,6 +26,7 @@ enum tgt_hook_point {
     TGT_HOOK_HEADER,   /* a header digest is made; not 0: spoil it */
     TGT_HOOK_DATA_IN,  /* a Data-In PDU is made; not 0: spoil its data digest */
     TGT_HOOK_WINDOW,   /* MaxCmdSN could grow; not 0: it does not */
+    TGT_HOOK_STAG,     /* a response could invalidate an STag; not 0: it does not */
     TGT_HOOK_SENDS,    /* a PDU is made on a connection that recovers; arg: uint8_t *, its header;
                           TGT_HOOK_LOST: it does not leave, TGT_HOOK_TWICE: it leaves twice */
     TGT_HOOK_DATA_OUT, /* the header of a Data-Out has come on a connection that recovers; arg: as

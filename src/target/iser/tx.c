@@ -19,6 +19,7 @@
 #include "target/conn.h"
 #include "target/exec.h"
 #include "target/flow.h"
+#include "target/hook.h"
 #include "target/instance.h"
 #include "target/iser/lie.h"
 #include "target/iser/memory.h"
@@ -189,7 +190,7 @@ write_piece(struct tgt_iser *f, struct iser_batch *b, struct tgt_cmd *cmd)
 static uint32_t
 ended_stag(const struct tgt_iser *f, const struct tgt_cmd *cmd)
 {
-    if (!f->invalidates)
+    if (!f->invalidates || tgt_hook(f->c.target->hook, TGT_HOOK_STAG, NULL))
         return 0;
     return cmd->stags.has_read    ? cmd->stags.read.stag
            : cmd->stags.has_write ? cmd->stags.write.stag
