@@ -3,6 +3,7 @@
  * wait for the target. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "tests/conformance/conformance.h"
 
@@ -15,6 +16,7 @@ struct profile {
     struct conform_setup setup;
     uint32_t largest; /* bytes */
     bool registered;  /* the memory of requests is */
+    bool keep_stags;  /* where the target could invalidate STags, it does not */
 };
 
 static uint8_t *out, *in;
@@ -71,6 +73,36 @@ forget_memory(struct conform_world *w, struct lunette_lun *lun)
     assert_int_equal(lunette_unregister(w->ctx, in, &err), -ENOENT);
     lunette_queue_free(q);
     there_and_back(w, lun, CONFORM_BLOCK * 8); /* it is memory as any other */
+}
+
+/* Memory whose address is that of registered memory but for 4 GiB is memory as any other. */
+static void
+far_apart(struct conform_world *w, struct lunette_lun *lun)
+{
+    const size_t gap = (size_t)1 << 32, len = 32 * CONFORM_BLOCK;
+    struct lunette_error err = LUNETTE_INIT(err);
+    uint8_t *all =
+        mmap(NULL, gap + len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    assert_ptr_not_equal(all, MAP_FAILED);
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t *known = i == 0 ? all + gap : all, *other = i == 0 ? all : all + gap;
+
+        assert_int_equal(mprotect(known, len, PROT_READ | PROT_WRITE), 0);
+        assert_int_equal(mprotect(other, len, PROT_READ | PROT_WRITE), 0);
+        CONFORM_OK(lunette_register(w->ctx, known, len, &err), err);
+        memset(known, 0x5a, len);
+        conform_fill(other, len, 0, 40 + i);
+        CONFORM_OK(lunette_pwrite(lun, other, len, 0, 0, &err), err);
+        assert_memory_equal(w->disk, other, len);
+        memset(other, 0, len);
+        CONFORM_OK(lunette_pread(lun, other, len, 0, &err), err);
+        assert_memory_equal(w->disk, other, len);
+        for (size_t k = 0; k < len; k++)
+            assert_int_equal(known[k], 0x5a);
+        CONFORM_OK(lunette_unregister(w->ctx, known, &err), err);
+    }
+    (void)munmap(all, gap + len);
 }
 
 /* The same in pieces of any length at any address, several at a time. */
@@ -151,10 +183,12 @@ profile_run(const struct profile *p)
 {
     static const uint32_t sizes[] = {0,    512,         1024, 4096,      8192,
                                      8704, 65536 + 512, MIB,  MIB + 512, 16 * MIB};
+    static const struct target_faults keeps = {.keep_stags = true};
     struct conform_world w;
     struct lunette_lun *lun;
 
     conform_open(&w, &p->setup);
+    target_set_faults(w.target, p->keep_stags ? &keeps : NULL);
     if (p->registered)
         know_memory(&w, out);
     lun = conform_lun(&w);
@@ -166,8 +200,10 @@ profile_run(const struct profile *p)
     }
     scattered(&w, lun);
     odd_lengths(&w, lun);
-    if (p->registered)
+    if (p->registered) {
         forget_memory(&w, lun);
+        far_apart(&w, lun);
+    }
     lunette_close(lun);
     conform_close(&w);
 }
@@ -189,7 +225,8 @@ random_profile(unsigned n)
     };
     struct profile p = {.setup = {.options = "max_transfer=1M", .set = set, .set_count = 5},
                         .largest = 65536 + 512,
-                        .registered = n % 2 == 0};
+                        .registered = n % 2 == 0,
+                        .keep_stags = n % 4 < 2};
 
     (void)snprintf(text[0], sizeof(text[0]), "%u", max);
     (void)snprintf(text[1], sizeof(text[1]), "%u",
@@ -218,15 +255,22 @@ conform_group_sizes(void)
                                                       {"FirstBurstLength", "16384"}};
     const bool digests = conform_tt->caps & CAP_DATADGST;
     const struct profile profiles[] = {
-        {{.options = "max_transfer=16M"}, 16 * MIB, false},
-        {{.set = asked, .set_count = 5, .options = "max_recv_data_segment_length=515"}, MIB, true},
-        {{.set = unasked, .set_count = 6, .options = "initial_r2t=no&max_outstanding_r2t=4"},
-         MIB + 512,
-         false},
-        {{.set = at_once, .set_count = 4, .options = "initial_r2t=no", .digests = digests},
-         MIB + 512,
-         true},
-        {{.options = "max_transfer=16M", .digests = digests}, 16 * MIB, true},
+        {.setup = {.options = "max_transfer=16M"}, .largest = 16 * MIB},
+        {.setup = {.set = asked, .set_count = 5, .options = "max_recv_data_segment_length=515"},
+         .largest = MIB,
+         .registered = true},
+        {.setup = {.set = unasked,
+                   .set_count = 6,
+                   .options = "initial_r2t=no&max_outstanding_r2t=4"},
+         .largest = MIB + 512,
+         .keep_stags = true},
+        {.setup = {.set = at_once, .set_count = 4, .options = "initial_r2t=no", .digests = digests},
+         .largest = MIB + 512,
+         .registered = true},
+        {.setup = {.options = "max_transfer=16M", .digests = digests},
+         .largest = 16 * MIB,
+         .registered = true,
+         .keep_stags = true},
     };
 
     out = malloc(CONFORM_DISK);

@@ -55,22 +55,38 @@ iser_begin(struct conform_world *w)
         conform_register(w);
 }
 
+/* A session's pool is open to its target as long as there is the connection. */
+static void
+iser_check(struct conform_world *w)
+{
+    const struct iscsi_session *s[SIDS_CHECKED];
+    uint32_t n = 0;
+
+    conform_check_sessions(w);
+    for (uint32_t sid = 1; w->ctx != NULL && sid <= SIDS_CHECKED; sid++) {
+        s[n] = dataplane_session(w->ctx->dp, sid);
+        n += s[n] != NULL;
+    }
+    if (w->row->member != &conform_iser_pool)
+        assert_true(conform_keys_are_closed(w->loop, s, n));
+}
+
 /* One for each way in which memory is opened to the target. */
 const struct conform_member conform_iser = {.name = "iser",
                                             .tt = &iser_transport,
                                             .options = "transport=iser",
                                             .begin = iser_begin,
-                                            .check = conform_check_sessions};
+                                            .check = iser_check};
 const struct conform_member conform_iser_pool = {.name = "iser_pool",
                                                  .tt = &iser_transport,
                                                  .options = "transport=iser&iser_stag=pool",
                                                  .begin = iser_begin,
-                                                 .check = conform_check_sessions};
+                                                 .check = iser_check};
 const struct conform_member conform_iser_register = {.name = "iser_register",
                                                      .tt = &iser_transport,
                                                      .options = "transport=iser&iser_stag=register",
                                                      .begin = iser_begin,
-                                                     .check = conform_check_sessions};
+                                                     .check = iser_check};
 
 /* ---- a transport in a shared object -----------------------------------------------------------
  */

@@ -84,6 +84,12 @@ void conform_path_cut(struct conform_path *p, bool in_order);
 /* Where new connections lead to from now on. */
 void conform_path_lead(struct conform_path *p, const struct sock_addr *to);
 
+/* Of paths in a fabric: no STag is valid of a command that is over in each of the n sessions, which
+ * are all of the loop (RFC 7145 7.3.1). */
+struct iscsi_session;
+bool conform_keys_are_closed(struct loop *l, const struct iscsi_session *const *sessions,
+                             uint32_t n);
+
 const struct conform_counts *conform_path_counts(const struct conform_path *p);
 /* Connections that there are. */
 unsigned conform_path_links(const struct conform_path *p);

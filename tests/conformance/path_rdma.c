@@ -11,6 +11,7 @@
 
 #include "tests/conformance/path_priv.h"
 #include "tests/sim/sim_rdma.h"
+#include "tests/support/iser_keys.h"
 #include "wire/iser.h"
 
 struct rdma_link {
@@ -29,6 +30,7 @@ struct fabric_path {
 
 /* One tap serves all paths of a world. */
 static struct list paths = {&paths, &paths};
+static struct iser_keys keys; /* that it has seen */
 
 static struct fabric_path *
 of_fabric(const struct conform_path *p)
@@ -121,6 +123,10 @@ static enum sim_rdma_verdict
 fabric_tap(void *user, const struct sim_rdma_message *m)
 {
     (void)user;
+    if (m->way == SIM_RDMA_TO_SERVER && m->stage == SIM_RDMA_CLOSED)
+        iser_keys_closed(&keys, m->conn);
+    if (m->way == SIM_RDMA_TO_SERVER && m->stage == SIM_RDMA_POSTED && m->kind == SIM_RDMA_A_SEND)
+        iser_keys_sent(&keys, m->conn, m->bytes, m->len);
     LIST_FOREACH (n, &paths) {
         struct fabric_path *p = container_of(n, struct fabric_path, node);
 
@@ -128,6 +134,14 @@ fabric_tap(void *user, const struct sim_rdma_message *m)
             return ask(p, m);
     }
     return SIM_RDMA_PASS;
+}
+
+bool
+conform_keys_are_closed(struct loop *l, const struct iscsi_session *const *sessions, uint32_t n)
+{
+    uint32_t itt;
+
+    return n == 0 || iser_keys_check(&keys, sim_of(l), sessions, n, &itt);
 }
 
 /* ---- the path -------------------------------------------------------------------------------- */
@@ -144,6 +158,8 @@ fabric_open(struct loop *l, const struct sock_addr *at, int adopted, struct conf
     assert(p != NULL);
     p->sim = sim_of(l);
     list_init(&p->links);
+    if (list_empty(&paths))
+        keys.count = 0; /* another world */
     list_push_back(&paths, &p->node);
     sim_rdma_tap(p->sim, fabric_tap, NULL);
     *ret_at = *at;
