@@ -15,6 +15,7 @@
  *   judge   what may become of them, and when
  *   heard   ... and what is acknowledged, moved and cleared
  *   wire    reads along on the connections: sequence numbers, tags, data that was asked for
+ *   rdma    sessions over RDMA: the fabric, its faults, and memory that devices may use
  *   memory  counts allocations, and has one of them fail
  *   check   what must hold after each turn
  *   main    many seeds on many processors, or one with a trace
@@ -41,7 +42,10 @@
 #define LS_IO_MAX     (64u << 10)
 #define LS_UNIT       512u /* the model's grain, bytes */
 #define LS_FAULTS_MAX 10
-#define LS_NO_LIMIT   (-1) /* of replacement_timeout */
+#define LS_NO_LIMIT   (-1)             /* of replacement_timeout */
+#define LS_RDMA_FIRST 1000000000000ull /* seeds from here on are worlds over RDMA */
+#define LS_RDMA_CONNS 1024             /* connections of a world that are told apart */
+#define LS_RDMA_SIDS  8                /* sessions made last, whose commands are looked at */
 
 /* ---- plan ----------------------------------------------------------------------------------- */
 
@@ -84,7 +88,10 @@
     X(SILENT, "asking-lost", L | S)                                                                \
     X(TWICE, "pdus-twice", 0)                                                                      \
     X(DIGESTS, "digests-wrong", 0)                                                                 \
-    X(LATE_ONE, "one-connection-late", S)
+    X(LATE_ONE, "one-connection-late", S)                                                          \
+    X(NOT_READY, "receiver-not-ready", L | S)                                                      \
+    X(STUCK, "connects-stuck", 0)                                                                  \
+    X(NOBODY, "address-gone", 0)
 
 enum ls_fault_kind {
 #define X(name, text, flags) FAULT_##name,
@@ -93,6 +100,7 @@ enum ls_fault_kind {
         FAULT_KINDS,
     FAULTS_FIRST = FAULT_GROW,  /* those before it are drawn as they were at first */
     FAULTS_PDUS = FAULT_LOSSES, /* from here on: of PDUs and connections, where a level repairs */
+    FAULTS_RDMA = FAULT_NOT_READY, /* from here on: of a fabric */
 };
 
 enum { LS_MAY_FAIL = 1, LS_MAY_BE_SILENT = 2, LS_MAY_LOSE = 4 };
@@ -105,6 +113,12 @@ struct ls_fault {
 
 struct ls_plan {
     uint64_t seed;
+    bool rdma;        /* transport=iser */
+    bool no_windows;  /* its device has no memory windows */
+    uint32_t windows; /* ... so many; 0: enough */
+    bool keep_stags;  /* its target leaves them for us to invalidate */
+    bool registers;   /* the program has registered the memory of its requests */
+    bool keys_stay;   /* STags are valid as long as their connection: there are no windows */
     uint32_t luns, queues, depth;
     bool mends;   /* nothing is wrong but what is repaired without the loss of a connection */
     bool keeps;   /* ... and connections are cut one by one, at level 2: no session is lost */
@@ -171,6 +185,8 @@ struct ls_stats {
     uint64_t acts[LS_ACTS];
     uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled, mended, snacks,
         reassigned;
+    uint64_t worlds[2]; /* over TCP, over RDMA */
+    uint64_t rdma_reads, rdma_writes, rdma_waits, rdma_flushed, rdma_binds, rdma_remote, rdma_local;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];
 };
@@ -377,6 +393,7 @@ struct ls_world {
     uint8_t path_state; /* ALUA */
     struct ls_io io[LS_SLOTS];
     struct ls_wire *wire;
+    struct ls_rdma *rdma;        /* NULL: sessions go over TCP */
     struct target_faults orders; /* of the target, also of the next one */
     uint32_t next_id;
     uint32_t submitted, completed, failed;
@@ -537,6 +554,26 @@ void ls_wire_spoil(struct ls_wire *wi, const struct ls_spoil *s);
 void ls_wire_spoil_share(struct ls_wire *wi, uint32_t share);
 /* The command is its owner's again. */
 void ls_wire_given_back(struct ls_wire *wi, uint8_t lun, const uint8_t *cdb);
+
+/* ---- rdma.c --------------------------------------------------------------------------------- */
+
+struct ls_rdma *ls_rdma_new(struct ls_world *w);
+/* What must not be left of it is not.  NULL is harmless. */
+void ls_rdma_free(struct ls_rdma *r);
+/* Registers memory of requests, where the plan says so. */
+void ls_rdma_register(struct ls_world *w);
+/* A request is over: no device uses its memory. */
+void ls_rdma_given_back(struct ls_world *w, const struct ls_io *io);
+/* What must hold after each turn. */
+void ls_rdma_check(struct ls_world *w);
+/* Makes a fault happen, or ends it; false: it is one that does not differ. */
+bool ls_rdma_fault(struct ls_world *w, const struct ls_fault *f, bool on);
+/* A portal that nobody is to use any more. */
+void ls_rdma_shut(struct ls_world *w, unsigned portal, bool shut);
+/* The same over whatever connections go: all are cut, both ends being told, if anybody is; and
+ * those that their client has left and their server has not. */
+void ls_world_cut(struct ls_world *w);
+unsigned ls_world_orphans(const struct ls_world *w);
 
 /* ---- trace ---------------------------------------------------------------------------------- */
 

@@ -18,8 +18,10 @@ check_session(struct ls_world *w, const struct iscsi_session *pub)
     const struct session *s = (const void *)((const char *)pub - offsetof(struct session, pub));
 
     iscsi_session_check(pub);
-    LIST_FOREACH (n, &s->conns)
-        sw_tcp_check_fast(&container_of(n, struct conn, node)->pub);
+    LIST_FOREACH (n, &s->conns) {
+        if (!w->plan.rdma)
+            sw_tcp_check_fast(&container_of(n, struct conn, node)->pub);
+    }
     if (s->state == ISCSI_STATE_LOGGED_IN && loop_timer_running(&s->recovery_timer))
         ls_fail(w, "the session runs, and the time in which it must come back is still counted");
     if (s->state == ISCSI_STATE_FAILED && s->host.state != SCSI_HOST_GONE)
@@ -128,6 +130,8 @@ ls_check_turn(struct ls_world *w)
     if (w->ctx == NULL)
         return;
     check_sessions(w);
+    if (w->plan.rdma)
+        ls_rdma_check(w);
     for (uint32_t i = 0; i < w->plan.luns; i++) {
         struct ls_session *se = &w->session[i];
 

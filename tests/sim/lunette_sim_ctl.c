@@ -44,7 +44,7 @@ ls_ctl_doom(struct ls_world *w, uint64_t arg, uint32_t for_ms)
     w->ctl.away_ms = arg >> 8 & 3 ? (uint32_t)(arg >> 12) % 60 : for_ms;
     w->ctl.noticed = arg >> 10 & 1;
     if (arg >> 11 & 1)
-        (void)sim_cut(w->sim, NULL, SIM_RESET);
+        ls_world_cut(w);
 }
 
 static void

@@ -110,6 +110,15 @@ spoil(struct ls_world *w, uint64_t arg, bool on)
     ls_wire_spoil(w->wire, &s);
 }
 
+static void
+shut(struct ls_world *w, unsigned portal, bool on)
+{
+    if (w->plan.rdma)
+        ls_rdma_shut(w, portal, on);
+    else
+        sim_refuse(w->sim, &w->portal[portal], on);
+}
+
 /* Logins are sent to the other portal, and the one that nobody is to use any more is shut: the
  * first one, for the rest of the world, once the target has moved for good; the other one when a
  * visit is over. */
@@ -120,10 +129,10 @@ send_away(struct ls_world *w, bool on, bool permanent)
     /* Nobody is sent away for now by a target that is about to be gone, or is. */
     w->held_moves = w->held[FAULT_MOVED] > 0 ? 2 : w->held[FAULT_REDIRECT] > 0 && !w->moved ? 1 : 0;
     ls_faults_of_target(w);
-    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    ls_world_cut(w);
     if (w->moved)
-        sim_refuse(w->sim, &w->portal[0], true);
-    sim_refuse(w->sim, &w->portal[1], !on && !permanent && !ls_has_fault(w, FAULT_MOVED));
+        shut(w, 0, true);
+    shut(w, 1, !on && !permanent && !ls_has_fault(w, FAULT_MOVED));
 }
 
 static void
@@ -229,6 +238,8 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
 {
     struct target_faults *o = &w->orders;
 
+    if (w->plan.rdma && ls_rdma_fault(w, f, on))
+        return;
     switch (f->kind) {
     case FAULT_CUT:
         if (on)
@@ -360,8 +371,11 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
         else if (w->held[FAULT_LATE_ONE] == 0)
             sim_late_none(w->sim);
         break;
+    case FAULT_NOT_READY:
+    case FAULT_STUCK:
+    case FAULT_NOBODY:
     case FAULT_KINDS:
-        break;
+        break; /* of a fabric */
     }
     ls_target_orders(w);
 }

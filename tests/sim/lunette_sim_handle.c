@@ -243,7 +243,7 @@ leave_adrift(struct ls_session *se)
 {
     struct ls_world *w = se->w;
 
-    if (ls_session_runs(se) || sim_orphans(w->sim) == 0)
+    if (ls_session_runs(se) || ls_world_orphans(w) == 0)
         return;
     w->adrift = true;
     for (uint32_t i = 0; i < w->plan.luns; i++) {

@@ -325,6 +325,8 @@ finish(struct ls_world *w, struct ls_io *io, int err)
            err == 0 ? "good" : strerror(-err),
            ls_is_raw(io->op) && !io->public_caw && io->scsi.status != 0 ? ", with a status" : "");
     note_gone(io->h, err);
+    if (w->plan.rdma)
+        ls_rdma_given_back(w, io);
     how = ls_judge(w, io, err);
     if (how == LS_DONE && io->op == LS_CAW && !io->match && !ls_judge_cut_off(w, io))
         ls_fail(w, "compare-and-write %u wrote, though the bytes differ", io->id);

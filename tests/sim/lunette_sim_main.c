@@ -13,10 +13,11 @@
 #include "base/trace.h"
 #include "tests/sim/lunette_sim.h"
 
-#define JOBS_MAX 64
-#define STUCK_S  600  /* a process that computes for so long makes no turns any more */
-#define ENOUGH   1000 /* seeds, in which each kind of fault has to come */
-#define TEXT_MAX 1024
+#define JOBS_MAX    64
+#define STUCK_S     600  /* a process that computes for so long makes no turns any more */
+#define ENOUGH      1000 /* seeds, in which each kind of fault has to come */
+#define ENOUGH_RDMA 200  /* the same of those over RDMA */
+#define TEXT_MAX    1024
 
 struct ls_stats *ls_stats;
 bool ls_tracing;
@@ -163,14 +164,33 @@ struct command {
     bool stop; /* at the first violation */
 };
 
+/* Of a range, behind every four worlds one more over RDMA, so that those over TCP are what they
+ * are without. */
+static uint64_t
+nth_seed(const struct command *c, uint64_t n)
+{
+    bool mixed = c->first < LS_RDMA_FIRST;
+    uint64_t count = mixed ? c->count + c->count / 4 : c->count;
+
+    if (n >= count)
+        return 0;
+    if (!mixed)
+        return c->first + n;
+    return n % 5 == 4 ? LS_RDMA_FIRST + c->first + n / 5 : c->first + n - n / 5;
+}
+
 static uint64_t
 next_seed(const struct command *c, FILE *file, uint64_t *n)
 {
     unsigned long long seed;
     char line[256];
 
-    if (file == NULL)
-        return *n < c->count ? c->first + (*n)++ : 0;
+    if (file == NULL) {
+        uint64_t next = nth_seed(c, *n);
+
+        *n += next != 0;
+        return next;
+    }
     while (fgets(line, sizeof(line), file) != NULL) {
         if (sscanf(line, "%llu", &seed) == 1 && seed != 0) {
             (*n)++;
@@ -200,6 +220,13 @@ summary(void)
     (void)printf("%llu bytes of data spoiled at level 1, %llu SNACKs, %llu tasks reassigned\n",
                  (unsigned long long)s->mended, (unsigned long long)s->snacks,
                  (unsigned long long)s->reassigned);
+    (void)printf(
+        "%llu worlds over RDMA: %llu reads and %llu writes by the target, %llu binds, %llu "
+        "STags invalidated by it and %llu by us, %llu messages that waited, %llu flushed\n",
+        (unsigned long long)s->worlds[1], (unsigned long long)s->rdma_reads,
+        (unsigned long long)s->rdma_writes, (unsigned long long)s->rdma_binds,
+        (unsigned long long)s->rdma_remote, (unsigned long long)s->rdma_local,
+        (unsigned long long)s->rdma_waits, (unsigned long long)s->rdma_flushed);
     (void)printf("faults:");
     for (int k = 0; k < FAULT_KINDS; k++)
         (void)printf(" %s %llu", ls_fault_name((enum ls_fault_kind)k),
@@ -211,47 +238,88 @@ summary(void)
     (void)printf(", LUNs reserved %llu\n", (unsigned long long)s->reserved);
 }
 
-/* A fault that never comes, or a cut that nobody notices, would be no test. */
+/* Something that a number of worlds have to have had. */
+struct end {
+    const uint64_t *n;
+    const char *what;
+};
+
 static bool
-all_happened(uint64_t seeds)
+have_had(const struct end *e, size_t count)
 {
-    const struct {
-        const uint64_t *n;
-        const char *what;
-    } ends[] = {{&ls_stats->losses, "a connection that was lost"},
-                {&ls_stats->reopens, "a session that came back"},
-                {&ls_stats->timeouts, "a session that was given up"},
-                {&ls_stats->gone, "a session that was gone for good"},
-                {&ls_stats->deaths, "a control plane that died"},
-                {&ls_stats->canceled, "a request that was canceled"},
-                {&ls_stats->failed, "a request that failed"},
-                {&ls_stats->spoiled, "a byte that was spoiled"},
-                {&ls_stats->mended, "a byte of data that was spoiled at level 1"},
-                {&ls_stats->snacks, "a SNACK"},
-                {&ls_stats->reassigned, "a TASK REASSIGN"},
-                {&ls_stats->reserved, "a LUN that was reserved"},
-                {&ls_stats->wire_joined, "a session of several connections"},
-                {&ls_stats->wire_again, "a number that was sent again"}};
     bool all = true;
 
-    for (int k = 0; k < FAULT_KINDS && seeds >= ENOUGH; k++) {
+    for (size_t i = 0; i < count; i++) {
+        if (*e[i].n > 0)
+            continue;
+        (void)fprintf(stderr, "no world had %s\n", e[i].what);
+        all = false;
+    }
+    return all;
+}
+
+static bool
+had_faults(enum ls_fault_kind from, enum ls_fault_kind to)
+{
+    bool all = true;
+
+    for (int k = (int)from; k < (int)to; k++) {
         if (ls_stats->faults[k] > 0)
             continue;
         (void)fprintf(stderr, "no world had the fault %s\n", ls_fault_name((enum ls_fault_kind)k));
         all = false;
     }
-    for (int a = 0; a < LS_ACTS && seeds >= ENOUGH; a++) {
+    return all;
+}
+
+static bool
+programs_did_all(void)
+{
+    bool all = true;
+
+    for (int a = 0; a < LS_ACTS; a++) {
         if (ls_stats->acts[a] > 0)
             continue;
         (void)fprintf(stderr, "no program did this: %s\n", ls_act_name((enum ls_act)a));
         all = false;
     }
-    for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]) && seeds >= ENOUGH; i++) {
-        if (*ends[i].n > 0)
-            continue;
-        (void)fprintf(stderr, "no world had %s\n", ends[i].what);
-        all = false;
-    }
+    return all;
+}
+
+/* A fault that never comes, or a cut that nobody notices, would be no test. */
+static bool
+all_happened(void)
+{
+    const struct end any[] = {{&ls_stats->losses, "a connection that was lost"},
+                              {&ls_stats->reopens, "a session that came back"},
+                              {&ls_stats->timeouts, "a session that was given up"},
+                              {&ls_stats->gone, "a session that was gone for good"},
+                              {&ls_stats->deaths, "a control plane that died"},
+                              {&ls_stats->canceled, "a request that was canceled"},
+                              {&ls_stats->failed, "a request that failed"}};
+    const struct end tcp[] = {{&ls_stats->spoiled, "a byte that was spoiled"},
+                              {&ls_stats->mended, "a byte of data that was spoiled at level 1"},
+                              {&ls_stats->snacks, "a SNACK"},
+                              {&ls_stats->reassigned, "a TASK REASSIGN"},
+                              {&ls_stats->reserved, "a LUN that was reserved"},
+                              {&ls_stats->wire_joined, "a session of several connections"},
+                              {&ls_stats->wire_again, "a number that was sent again"}};
+    const struct end rdma[] = {{&ls_stats->rdma_reads, "an RDMA Read"},
+                               {&ls_stats->rdma_writes, "an RDMA Write"},
+                               {&ls_stats->rdma_binds, "a window that was bound"},
+                               {&ls_stats->rdma_remote, "an STag that the target invalidated"},
+                               {&ls_stats->rdma_local, "an STag that we invalidated"},
+                               {&ls_stats->rdma_waits, "a message that found no receive"},
+                               {&ls_stats->rdma_flushed, "a request that was flushed"}};
+    bool all = true;
+
+    if (ls_stats->worlds[0] + ls_stats->worlds[1] >= ENOUGH)
+        all = have_had(any, sizeof(any) / sizeof(any[0])) && programs_did_all();
+    if (ls_stats->worlds[0] >= ENOUGH)
+        all = have_had(tcp, sizeof(tcp) / sizeof(tcp[0])) && had_faults(0, FAULTS_RDMA) && all;
+    if (ls_stats->worlds[1] >= ENOUGH_RDMA)
+        all = have_had(rdma, sizeof(rdma) / sizeof(rdma[0])) &&
+              had_faults(FAULTS_RDMA, FAULT_KINDS) && all;
     return all;
 }
 
@@ -281,7 +349,7 @@ run_many(const struct command *c)
     if (file != NULL)
         (void)fclose(file);
     summary();
-    all = all_happened(n);
+    all = all_happened();
     (void)printf("%llu seeds, %llu violations\n", (unsigned long long)n,
                  (unsigned long long)ls_stats->violations);
     return ls_stats->violations > 0 || !all || n == 0;

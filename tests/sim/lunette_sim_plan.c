@@ -134,6 +134,7 @@ plan_keys(struct ls_plan *p, uint64_t *x)
     static const char *const pings[] = {"5", "20"};
     uint64_t digests = p->spoils && draw(x, 2) == 0 ? 1 : draw(x, 3);
     uint64_t whole = p->zero_copy && draw(x, 2) == 0 ? 3 : draw(x, 4), most = draw(x, 4);
+    uint64_t second;
 
     p->set[0] = (struct target_key_value){"InitialR2T", yes_no[draw(x, 2)]};
     p->set[1] = (struct target_key_value){"ImmediateData", yes_no[draw(x, 2)]};
@@ -144,19 +145,21 @@ plan_keys(struct ls_plan *p, uint64_t *x)
     p->set[6] = (struct target_key_value){"QueueDepth", depth[draw(x, 4)]};
     p->set[7] = (struct target_key_value){"NopInterval", pings[draw(x, 2)]};
     p->set_count = 8;
+    second = p->spoils || p->digests ? 1 : draw(x, 3);
+    if (p->rdma)
+        digests = second = 0;
     (void)snprintf(p->options, sizeof(p->options),
                    "?header_digest=%s&data_digest=%s&initial_r2t=%s&"
                    "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
                    "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
                    "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u&"
                    "replacement_timeout=%d&reopen_max=%u",
-                   digest[digests], digest[p->spoils || p->digests ? 1 : draw(x, 3)],
-                   draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
-                   p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000),
+                   digest[digests], digest[second], draw(x, 2) == 0 ? "yes" : "no",
+                   mrdsl[draw(x, 4)], p->timeout_ms, p->zero_copy ? "yes" : "no",
                    1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
-                   1000 + (unsigned)draw(x, 3000), 1000 + (unsigned)draw(x, 3000),
-                   draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3), p->replacement_s,
-                   p->reopen_max);
+                   1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 3000),
+                   1000 + (unsigned)draw(x, 3000), draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3),
+                   p->replacement_s, p->reopen_max);
 }
 
 /* A quarter of the worlds has no fault, a half has some of one kind or another, and a quarter has
@@ -244,7 +247,7 @@ plan_conns(struct ls_plan *p, uint64_t *x)
     static const char *const most[] = {"1", "2", "3", "8", "8", "8"};
     size_t len = strlen(p->options);
 
-    p->conns = draw(x, 2) == 0 ? 1 : 2 + (uint32_t)draw(x, 3);
+    p->conns = draw(x, 2) == 0 || p->rdma ? 1 : 2 + (uint32_t)draw(x, 3);
     p->set[p->set_count++] = (struct target_key_value){"MaxConnections", most[draw(x, 6)]};
     if (p->conns == 1)
         return;
@@ -262,7 +265,7 @@ plan_conns(struct ls_plan *p, uint64_t *x)
 static void
 plan_spoiled_data(struct ls_plan *p, uint64_t *x)
 {
-    p->mends = draw(x, 10) == 0;
+    p->mends = draw(x, 10) == 0 && !p->rdma;
     if (!p->mends)
         return;
     p->nfaults = 1 + (uint32_t)draw(x, LS_FAULTS_MAX);
@@ -324,7 +327,7 @@ plan_pdus(struct ls_plan *p, uint64_t *x)
     for (uint32_t i = 0; i < n; i++) {
         struct ls_fault *f = &p->fault[p->nfaults++];
 
-        f->kind = (enum ls_fault_kind)(FAULTS_PDUS + draw(x, FAULT_KINDS - FAULTS_PDUS));
+        f->kind = (enum ls_fault_kind)(FAULTS_PDUS + draw(x, FAULTS_RDMA - FAULTS_PDUS));
         if ((alone || p->reserves) && f->kind == FAULT_SILENT)
             f->kind = FAULT_LOSSES;
         if (cuts && (i == 0 || p->level == 0 || draw(x, 2) == 0))
@@ -386,6 +389,8 @@ plan_level(struct ls_plan *p, uint64_t *x)
     bool two = draw(x, 4) > 0, has_two = draw(x, 8) > 0;
     size_t len = strlen(p->options);
 
+    wants = wants && !p->rdma;
+
     p->set[p->set_count++] = (struct target_key_value){
         "ErrorRecoveryLevel", p->mends || has ? (has_two ? "2" : "1") : "0"};
     if ((p->mends || has) && (p->mends || wants))
@@ -395,14 +400,51 @@ plan_level(struct ls_plan *p, uint64_t *x)
                        two ? 2 : 1);
 }
 
+/* Over RDMA there is level 0, one connection, and nothing that spoils or loses a PDU; but other
+ * ways to lose a connection, of which nobody may be told, so that answers just stay away. */
+static void
+plan_rdma(struct ls_plan *p, uint64_t *x)
+{
+    static const char *const ways[] = {"", "&iser_stag=window", "&iser_stag=pool",
+                                       "&iser_stag=register"};
+    static const enum ls_fault_kind instead[] = {FAULT_NOT_READY, FAULT_STUCK,     FAULT_NOBODY,
+                                                 FAULT_CUT_ONE,   FAULT_CUT_BYTES, FAULT_CUT};
+    uint64_t way = draw(x, 4);
+    size_t len = strlen(p->options);
+
+    p->no_windows = draw(x, 4) == 0 && way != 1;
+    p->windows = draw(x, 6) == 0 && way != 1 ? 1 + (uint32_t)draw(x, 12) : 0;
+    p->keep_stags = draw(x, 3) == 0;
+    p->registers = draw(x, 3) == 0;
+    p->keys_stay = p->no_windows || p->windows > 0 || way == 2;
+    p->may = 0;
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        struct ls_fault *f = &p->fault[i];
+
+        if (f->kind == FAULT_SPOIL || f->kind == FAULT_HOLD_ONE || f->kind >= FAULTS_PDUS ||
+            draw(x, 6) == 0)
+            f->kind = instead[draw(x, sizeof(instead) / sizeof(instead[0]))];
+        p->may |= ls_fault_may(f->kind);
+    }
+    if (p->may & L)
+        p->may |= S;
+    p->spoils = false;
+    p->cache = false;
+    for (uint32_t i = 0; i < p->nfaults; i++)
+        p->cache |= p->fault[i].kind == FAULT_CRASH;
+    (void)snprintf(p->options + len, sizeof(p->options) - len, "&transport=iser%s", ways[way]);
+}
+
 void
 ls_plan_make(uint64_t seed, struct ls_plan *p)
 {
     uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull, y = ~x,
-             z = x ^ 0x5851f42d4c957f2dull, u = x ^ 0x14057b7ef767814full;
+             z = x ^ 0x5851f42d4c957f2dull, u = x ^ 0x14057b7ef767814full,
+             r = x ^ 0x9e3779b97f4a7c15ull;
 
     memset(p, 0, sizeof(*p));
     p->seed = seed;
+    p->rdma = seed >= LS_RDMA_FIRST;
     plan_size(p, &x);
     plan_faults(p, &x);
     if (draw(&x, 16) == 0)
@@ -417,6 +459,8 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
     plan_conns(p, &y);
     plan_level(p, &z);
     plan_pdus(p, &u);
+    if (p->rdma)
+        plan_rdma(p, &r);
     plan_verdict(p, &u);
 }
 
@@ -435,6 +479,9 @@ ls_plan_print(const struct ls_plan *p)
                      p->shared && p->restless ? ", " : "", p->restless ? "a restless program" : "");
     if (p->reserves)
         (void)printf("  the LUNs are reserved\n");
+    if (p->rdma)
+        (void)printf("  over RDMA%s%s\n", p->no_windows ? ", without memory windows" : "",
+                     p->registers ? ", with registered memory" : "");
     if (p->cancel || p->limit_ms > 0)
         (void)printf("  requests may take %u ms (0: no limit)%s\n", p->limit_ms,
                      p->cancel ? ", and are canceled now and then" : "");

@@ -54,6 +54,13 @@ ls_target_orders(struct ls_world *w)
                           memcmp(&none, &w->orders, sizeof(none)) == 0 ? NULL : &w->orders);
 }
 
+static int
+listen_at(struct ls_world *w, unsigned portal, struct lunette_error *err)
+{
+    return w->plan.rdma ? target_listen_rdma(w->target, &w->portal[portal], NULL, err)
+                        : target_listen(w->target, &w->portal[portal], NULL, err);
+}
+
 void
 ls_target_start(struct ls_world *w)
 {
@@ -82,9 +89,8 @@ ls_target_start(struct ls_world *w)
         node.mutual_secret = "another-secret-1";
     }
     ls_memory_pause(true);
-    if (target_new(w->tloop, &tc, &w->target, &err) < 0 ||
-        target_listen(w->target, &w->portal[0], NULL, &err) < 0 ||
-        target_listen(w->target, &w->portal[1], NULL, &err) < 0)
+    if (target_new(w->tloop, &tc, &w->target, &err) < 0 || listen_at(w, 0, &err) < 0 ||
+        listen_at(w, 1, &err) < 0)
         ls_fail(w, "the target does not start: %s", err.msg);
     ls_memory_pause(false);
     ls_target_orders(w);
@@ -119,7 +125,7 @@ some_turns(void *user)
 static void
 look_for_orphans(struct ls_world *w)
 {
-    if (!w->adrift || sim_orphans(w->sim) > 0)
+    if (!w->adrift || ls_world_orphans(w) > 0)
         return;
     w->adrift = false;
     for (uint32_t i = 0; i < w->plan.luns; i++)
@@ -200,6 +206,9 @@ make_context(struct ls_world *w)
 
     if (api_ctx_new(&opts, &hooks, &w->ctx, &err) < 0)
         ls_fail(w, "no context: %s", err.msg);
+    if (w->plan.rdma && transport_find(&w->ctx->registry, "iser") == NULL &&
+        transport_register(&w->ctx->registry, &iser_transport, &err) < 0)
+        ls_fail(w, "%s", err.msg);
     ls_events_init(w);
 }
 
@@ -209,6 +218,8 @@ world_begin(struct ls_world *w)
     const struct ls_plan *p = &w->plan;
 
     w->sim = sim_new(p->seed, p->rough ? &sim_rough : NULL);
+    if (p->rdma)
+        w->rdma = ls_rdma_new(w);
     w->start_ns = sim_now_ns(w->sim);
     w->loop = sim_loop(w->sim);
     w->tloop = p->two_loops ? sim_loop(w->sim) : w->loop;
@@ -228,8 +239,11 @@ world_begin(struct ls_world *w)
         w->model[i] = ls_model_new(w, i, full, p->cache);
     }
     ls_io_init(w);
+    w->orders.keep_stags = p->keep_stags;
     ls_target_start(w);
     make_context(w);
+    if (p->registers)
+        ls_rdma_register(w);
     ls_handles_init(w);
 }
 
@@ -263,6 +277,7 @@ world_end(struct ls_world *w)
     LS_COUNT(ios, w->completed);
     LS_COUNT(failed, w->failed);
     ls_stats->hash = sim_hash(w->sim);
+    ls_rdma_free(w->rdma);
     sim_free(w->sim);
     w->sim = NULL;
     ls_wire_free(w->wire);
@@ -391,4 +406,5 @@ ls_world_run(const struct ls_plan *p)
     ls_handles_close(w);
     world_end(w);
     LS_COUNT(seeds, 1);
+    LS_COUNT(worlds[p->rdma], 1);
 }

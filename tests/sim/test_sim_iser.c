@@ -22,7 +22,7 @@ static void
 start(struct world *w, uint64_t seed, const struct sim_rdma_config *rdma, const char *more)
 {
     static char options[200];
-    struct world_config cfg = {.block = BLOCK, .options = options, .rdma = rdma};
+    struct world_config cfg = {.block = BLOCK, .options = options, .rdma = true, .fabric = rdma};
 
     (void)snprintf(options, sizeof(options), "?transport=iser%s", more);
     world_new(w, seed, &cfg);

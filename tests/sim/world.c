@@ -50,11 +50,9 @@ start_target(struct world *w, const struct world_config *cfg)
     in.sin_addr.s_addr = htonl(0x0a000001);
     in.sin_port = htons(3260);
     memcpy(&at.ss, &in, sizeof(in));
-    if (cfg->rdma != NULL)
-        sim_rdma_open(w->sim, cfg->rdma);
     if (target_new(w->loop, &tc, &w->target, &err) < 0 ||
-        (cfg->rdma != NULL ? target_listen_rdma : target_listen)(w->target, &at, &w->portal, &err) <
-            0) {
+        (cfg->rdma ? target_listen_rdma(w->target, &at, &w->portal, &err)
+                   : target_listen(w->target, &at, &w->portal, &err)) < 0) {
         (void)fprintf(stderr, "world: %s\n", err.msg);
         abort();
     }
@@ -92,7 +90,8 @@ world_check(struct world *w)
         if (s == NULL)
             continue;
         iscsi_session_check(s);
-        check_transport(s);
+        if (!w->rdma)
+            check_transport(s);
     }
     if (w->lun == NULL)
         return;
@@ -114,6 +113,9 @@ world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
     w->ipc_delay_ns = cfg->ipc_delay_ns;
     w->sim = sim_new(seed, &cfg->net);
     w->loop = sim_loop(w->sim);
+    w->rdma = cfg->rdma;
+    if (cfg->rdma)
+        sim_rdma_open(w->sim, cfg->fabric);
     sim_after_turn(w->sim, after_turn, w);
     start_target(w, cfg);
     hooks.loop = w->loop;
@@ -121,6 +123,8 @@ world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
         (void)fprintf(stderr, "world: %s\n", err.msg);
         abort();
     }
+    if (cfg->rdma && transport_find(&w->ctx->registry, "iser") == NULL)
+        assert(transport_register(&w->ctx->registry, &iser_transport, NULL) == 0);
     (void)snprintf(w->url, sizeof(w->url), "iscsi://%s%s/" WORLD_NODE "/0%s%s",
                    cfg->chap ? "initiator%a-secret-of-ours@" : "",
                    sock_addr_format(&w->portal, portal, sizeof(portal)), cfg->options,

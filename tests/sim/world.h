@@ -28,8 +28,8 @@ struct world_config {
     bool chap;           /* mutual */
     uint64_t ipc_delay_ns;
     uint32_t trace_events;
-    const struct sim_rdma_config *rdma; /* NULL: sockets.  Else the target is on RDMA, and options
-                                           have transport=iser */
+    bool rdma; /* the target listens for RDMA connections; the URL's transport is the test's */
+    const struct sim_rdma_config *fabric; /* NULL: one that is polite */
 };
 
 struct world {
@@ -41,6 +41,7 @@ struct world {
     uint64_t ipc_delay_ns;
     struct lunette_ctx *ctx;
     char url[512];
+    bool rdma;
     uint8_t *disk;           /* the LUN's own memory */
     struct lunette_lun *lun; /* the test's, to be looked at by world_check; may be NULL */
     uint64_t checks;         /* made with a disk */
