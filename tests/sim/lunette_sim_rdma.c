@@ -34,11 +34,20 @@ check_form(struct ls_world *w, const struct sim_rdma_message *m)
                 err.msg);
 }
 
-/* Each message once, whatever its delivery was held up by. */
+static bool
+is_there(const struct ls_rdma *r, uint32_t conn)
+{
+    if (conn >= LS_RDMA_CONNS)
+        ls_fail(r->w, "there were too many connections");
+    return r->seen[conn][SIM_RDMA_TO_SERVER] != UINT32_MAX;
+}
+
+/* Each message once, whatever its delivery was held up by; and none of a connection that the
+ * initiator has left, whose device may take some yet. */
 static bool
 is_new(struct ls_rdma *r, const struct sim_rdma_message *m)
 {
-    uint32_t *seen = &r->seen[m->conn % LS_RDMA_CONNS][m->way];
+    uint32_t *seen = &r->seen[m->conn][m->way];
 
     if (m->number <= *seen)
         return false;
@@ -54,15 +63,17 @@ tap(void *user, const struct sim_rdma_message *m)
     struct sim_bytes b = {.conn = m->conn, .to_server = m->way == SIM_RDMA_TO_SERVER};
 
     if (m->stage == SIM_RDMA_CLOSED) {
-        if (b.to_server) {
+        if (b.to_server && is_there(r, m->conn)) {
             (void)ls_wire_tap(w->wire, &b);
             iser_keys_closed(&r->keys, m->conn);
+            r->seen[m->conn][0] = r->seen[m->conn][1] = UINT32_MAX;
         }
         return SIM_RDMA_PASS;
     }
     /* As on TCP: what is sent counts as it is sent, and what comes as it has arrived. */
     if (m->kind != SIM_RDMA_A_SEND ||
-        m->stage != (b.to_server ? SIM_RDMA_POSTED : SIM_RDMA_ARRIVES) || !is_new(r, m))
+        m->stage != (b.to_server ? SIM_RDMA_POSTED : SIM_RDMA_ARRIVES) || !is_there(r, m->conn) ||
+        !is_new(r, m))
         return SIM_RDMA_PASS;
     check_form(w, m);
     if (b.to_server)
