@@ -240,6 +240,7 @@ xfer_begin(struct rsim_xfer *x)
     if (x->len <= x->into->len && rsim_sges_valid(to, &x->into->wr))
         return STEP_LATER;
     theirs = x->len > x->into->len ? RNIC_TOO_LONG : RNIC_LOCAL_ERROR;
+    r->stats.late_writes += theirs == RNIC_LOCAL_ERROR && x->into->was_valid;
     receive(x, theirs, 0);
     xfer_end(x, RNIC_REMOTE_ERROR);
     rsim_error(to, true);

@@ -492,6 +492,7 @@ owns(void **state)
     struct rnic_wr wr;
     struct rnic_mr *mr;
     uint8_t *apart = calloc(1, 8192);
+    uint32_t rkey;
 
     (void)state;
     assert_non_null(apart);
@@ -521,12 +522,13 @@ owns(void **state)
     assert_int_equal(sim_rdma_owns(w.sim, apart, 4096), 0);
     assert_true(sim_rdma_key_is_open(w.sim, 1, SIM_RDMA_TO_CLIENT, mw->rkey));
     assert_false(sim_rdma_key_is_open(w.sim, 1, SIM_RDMA_TO_SERVER, mw->rkey));
+    rkey = mw->rkey;
     end_disconnect(&w.e.client); /* only rnic_close is the fence */
     wait_ms(1000);
     assert_int_equal(sim_rdma_owns(w.sim, apart + 4096, 1), SIM_RDMA_WINDOW);
     end_close(&w.e.client);
     assert_int_equal(sim_rdma_owns(w.sim, apart, 8192), 0);
-    assert_false(sim_rdma_key_is_open(w.sim, 1, SIM_RDMA_TO_CLIENT, mw->rkey));
+    assert_false(sim_rdma_key_is_open(w.sim, 1, SIM_RDMA_TO_CLIENT, rkey));
     end();
     free(apart);
 }
@@ -636,6 +638,50 @@ judges(void **state)
     rnic_dereg(w.e.client.ep, w.e.client.mr); /* a receive is posted with it */
     assert_int_equal(w.judged, 5);
     end();
+}
+
+/* Memory that is deregistered too early is not touched, and each write that would have come to it
+ * is counted. */
+static void
+late_writes(void **state)
+{
+    struct rnic_mr *mr;
+    uint8_t *apart = calloc(1, 4096);
+    struct rnic_wr wr;
+
+    (void)state;
+    assert_non_null(apart);
+    for (unsigned how = 0; how < 2; how++) {
+        begin(7, NULL);
+        sim_rdma_judge(w.sim, judge, &w);
+        open_with(0);
+        assert_int_equal(rnic_reg(w.e.client.ep, apart, 4096, 0, &mr, NULL), 0);
+        end_fill(&w.e.server, 0, 64, 1);
+        if (how == 0) {
+            assert_int_equal(
+                rnic_post_recv(w.e.client.ep, &(struct rnic_recv){1, {apart, 100, mr->lkey}}, 1),
+                0);
+        } else {
+            wr = end_wr(&w.e.client, RNIC_READ, 1, 0, 64);
+            wr.sge[0] = (struct rnic_sge){apart, 64, mr->lkey};
+            end_name(&wr, &w.e.server, 0, w.e.server.mr->rkey);
+            end_post(&w.e.client, &wr, 1);
+            assert_int_equal(sim_rdma_owns(w.sim, apart, 1), SIM_RDMA_READS_IN);
+            (void)sim_run_until(w.sim, NULL, NULL, 10000); /* it has left */
+        }
+        rnic_dereg(w.e.client.ep, mr);
+        assert_int_equal(w.judged, 1);
+        if (how == 0)
+            assert_int_equal(end_do(&w.e.server, end_wr(&w.e.server, RNIC_SEND, 1, 0, 64)),
+                             RNIC_REMOTE_ERROR);
+        assert_int_equal(end_wait(&w.e.client, 1, how == 0)->status, RNIC_LOCAL_ERROR);
+        assert_int_equal(sim_rdma_stats(w.sim)->late_writes, 1);
+        for (unsigned i = 0; i < 4096; i++)
+            assert_int_equal(apart[i], 0);
+        ends_close(&w.e);
+        sim_free(w.sim);
+    }
+    free(apart);
 }
 
 /* Devices that have less. */
@@ -776,21 +822,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fates),
-        cmocka_unit_test(fates_end),
-        cmocka_unit_test(leads),
-        cmocka_unit_test(cuts),
-        cmocka_unit_test(cuts_after),
-        cmocka_unit_test(stalls),
-        cmocka_unit_test(late_ways),
-        cmocka_unit_test(taps),
-        cmocka_unit_test(tap_of_data),
-        cmocka_unit_test(owns),
-        cmocka_unit_test(fence),
-        cmocka_unit_test(sends_read_late),
-        cmocka_unit_test(judges),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(device_is_removed),
+        cmocka_unit_test(fates),       cmocka_unit_test(fates_end),
+        cmocka_unit_test(leads),       cmocka_unit_test(cuts),
+        cmocka_unit_test(cuts_after),  cmocka_unit_test(stalls),
+        cmocka_unit_test(late_ways),   cmocka_unit_test(taps),
+        cmocka_unit_test(tap_of_data), cmocka_unit_test(owns),
+        cmocka_unit_test(fence),       cmocka_unit_test(sends_read_late),
+        cmocka_unit_test(judges),      cmocka_unit_test(late_writes),
+        cmocka_unit_test(limits),      cmocka_unit_test(device_is_removed),
         cmocka_unit_test(killed),
     };
 
