@@ -614,10 +614,7 @@ judges(void **state)
     end_register(&w.e.client);
     wr = end_wr(&w.e.client, RNIC_SEND, 1, 0, 8);
     assert_true(rnic_post_send(w.e.client.ep, &wr, 1) < 0 && w.judged == 1);
-    end_close(&w.e.client);
-    rnic_close(w.e.listener);
-    free(w.e.client.mem);
-    free(w.e.server.mem);
+    ends_close(&w.e);
     open_with(1);
     assert_int_equal(w.judged, 1);
     assert_true(rnic_connect(w.e.client.ep, NULL, 0, NULL) < 0 && w.judged == 2);
