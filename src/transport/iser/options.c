@@ -7,7 +7,7 @@
 
 #include "base/size.h"
 
-static const char *const ways[] = {
+static const char *const way_names[] = {
     [ISER_WAY_AUTO] = "auto",
     [ISER_WAY_WINDOW] = "window",
     [ISER_WAY_POOL] = "pool",
@@ -17,7 +17,7 @@ static const char *const ways[] = {
 const char *
 iser_way_name(enum iser_way way)
 {
-    return ways[way];
+    return way_names[way];
 }
 
 static bool
@@ -30,7 +30,7 @@ static int
 option_way(const char *v, size_t len, struct iser_options *o, struct lunette_error *err)
 {
     for (int way = ISER_WAY_WINDOW; way <= ISER_WAY_REGISTER; way++) {
-        if (option_is(v, len, ways[way])) {
+        if (option_is(v, len, way_names[way])) {
             o->way = (enum iser_way)way;
             return 0;
         }
