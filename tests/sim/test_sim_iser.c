@@ -421,6 +421,74 @@ cut_logins(void **state)
     }
 }
 
+/* ---- a target that says anything ------------------------------------------------------------ */
+
+struct liar {
+    uint64_t x;
+    unsigned every, lies;
+};
+
+/* Headers that come have some of their bits turned. */
+static enum sim_rdma_verdict
+lie(void *user, const struct sim_rdma_message *m)
+{
+    struct liar *l = user;
+
+    if (m->stage != SIM_RDMA_ARRIVES || m->kind != SIM_RDMA_A_SEND ||
+        m->way != SIM_RDMA_TO_CLIENT || draw(&l->x) % l->every != 0)
+        return SIM_RDMA_PASS;
+    for (uint64_t n = 1 + draw(&l->x) % 3; n > 0; n--)
+        m->bytes[draw(&l->x) % (draw(&l->x) % 4 == 0 ? m->len : 76)] ^=
+            (uint8_t)(1u << draw(&l->x) % 8);
+    l->lies++;
+    return draw(&l->x) % 16 == 0 ? SIM_RDMA_CUT_INSIDE : SIM_RDMA_PASS;
+}
+
+/* Whatever comes, requests end once, and nothing of them is open to the target then; when it lies
+ * no more, all is well. */
+static void
+lies(void **state)
+{
+    unsigned told = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct liar liar = {.x = seed, .every = 1 + (unsigned)(seed % 20)};
+        struct sim_rdma_config cfg = sim_rdma_rough;
+        struct lunette_completion c[SLOTS];
+        unsigned way = (unsigned)(seed % 4);
+        struct world w;
+        struct load l;
+
+        start(&w, seed, &cfg, ways[way]);
+        w.lun = world_open_lun(&w);
+        load_new(&l, &w, seed, SLOTS);
+        sim_rdma_tap(w.sim, lie, &liar);
+        assert_int_equal(lunette_queue_set_timeout(l.q, 20000), 0);
+        for (unsigned slot = 0; slot < SLOTS; slot++)
+            load_begin(&l, slot);
+        while (lunette_queue_inflight(l.q) > 0) {
+            int n = lunette_queue_poll(l.q, c, SLOTS, 1, 600000);
+
+            assert_true(n > 0);
+            for (int i = 0; i < n; i++) {
+                const struct request *rq = c[i].user_data;
+                unsigned uses = sim_rdma_owns(w.sim, l.buf + rq->at, rq->len);
+
+                assert_int_equal(way == 3 ? uses & ~(unsigned)SIM_RDMA_REGION : uses, 0);
+            }
+        }
+        sim_rdma_tap(w.sim, NULL, NULL);
+        told += liar.lies;
+        load_free(&l);
+        for (int i = 0; i < 100; i++)
+            assert_int_equal(lunette_ctx_run(w.ctx, 1000), 0);
+        load_once(&w, seed, 100, 0, 0);
+        stop(&w);
+    }
+    assert_true(told > 200);
+}
+
 /* ---- what cannot be ------------------------------------------------------------------------- */
 
 static void
@@ -498,11 +566,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),         cmocka_unit_test(windows_that_are_not_there),
-        cmocka_unit_test(loads),         cmocka_unit_test(registered),
-        cmocka_unit_test(aborts),        cmocka_unit_test(cuts),
-        cmocka_unit_test(cut_logins),    cmocka_unit_test(not_there),
-        cmocka_unit_test(little_memory), cmocka_unit_test(discovery),
+        cmocka_unit_test(sizes),      cmocka_unit_test(windows_that_are_not_there),
+        cmocka_unit_test(loads),      cmocka_unit_test(registered),
+        cmocka_unit_test(aborts),     cmocka_unit_test(cuts),
+        cmocka_unit_test(cut_logins), cmocka_unit_test(lies),
+        cmocka_unit_test(not_there),  cmocka_unit_test(little_memory),
+        cmocka_unit_test(discovery),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
