@@ -130,35 +130,38 @@ received(struct iser_ep *e, const struct rnic_wc *wc)
     list_push_back(&e->came, &rx->node);
 }
 
-/* How much of what a command reads has come: all that the residual leaves, since the target has
- * written it before it sent its response (RFC 7145 7.3.5). */
+/* How much of len bytes has moved, where an underflow leaves `residual` of them. */
 static uint32_t
-bytes_read(const struct iscsi_task *t, const struct bhs_scsi_rsp *h)
+bytes_moved(uint32_t len, bool underflow, struct be32 residual)
 {
-    bool bidi = t->sc->out.len > 0;
-    uint32_t len = t->sc->in.len, resid = get32(bidi ? h->bidi_residual : h->residual);
-
-    if ((h->flags & (bidi ? ISCSI_RSP_BIDI_UNDERFLOW : ISCSI_RSP_UNDERFLOW)) == 0)
+    if (!underflow)
         return len;
-    return resid < len ? len - resid : 0;
+    return get32(residual) < len ? len - get32(residual) : 0;
 }
 
-/* The iSCSI layer finds what it would have counted of Data-Ins. */
+/* All that the residuals leave has moved, since the target has read and written it before it sent
+ * its response (RFC 7145 7.3.5).  The iSCSI layer finds what it would have counted of Data-Ins. */
 static void
 iser_take_data(const struct iser_ep *e, const struct bhs *bhs)
 {
     const struct bhs_scsi_rsp *h = (const void *)bhs;
     struct iscsi_task *t = answered_task(e, bhs);
+    bool under = (h->flags & ISCSI_RSP_UNDERFLOW) != 0;
     struct iser_task *it;
 
     if (t == NULL)
         return;
     it = t->dd_data;
-    t->conn->stats.txdata_octets += it->out.at != NULL ? it->out.len : 0;
+    if (it->out.at != NULL)
+        t->conn->stats.txdata_octets += bytes_moved(it->out.len, under, h->residual);
     if (t->sc->in.len == 0)
         return;
     t->exp_datasn = get32(h->exp_data_sn);
-    t->in_done = bytes_read(t, h);
+    if (t->sc->out.len > 0)
+        t->in_done = bytes_moved(t->sc->in.len, (h->flags & ISCSI_RSP_BIDI_UNDERFLOW) != 0,
+                                 h->bidi_residual);
+    else
+        t->in_done = bytes_moved(t->sc->in.len, under, h->residual);
     t->conn->stats.rxdata_octets += t->in_done;
     iser_data_take(&it->in, &t->sc->in, t->in_done);
 }

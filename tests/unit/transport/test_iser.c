@@ -340,6 +340,12 @@ writes(void **state)
         rig_answer(&c, 0, way == 0 ? get32(h->write_stag) : 0);
         assert_true(c.cleaned);
         assert_int_equal(r.conn->stats.txdata_octets, 4095 + 8193);
+        assert_int_equal(rig_command(&c, NULL, 0, buf, 16384), 0);
+        rig_flush();
+        h = rig_sent(NULL);
+        fake_rnic_sends_done(fake_rnic, RNIC_OK);
+        rig_answer(&c, 16000, way == 0 ? get32(h->write_stag) : 0); /* so much was not read */
+        assert_int_equal(r.conn->stats.txdata_octets, 4095 + 8193 + 384);
         /* nor where the target takes no immediate data */
         r.session->params.imm_data = false;
         assert_int_equal(rig_command(&c, NULL, 0, buf, 512), 0);
