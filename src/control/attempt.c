@@ -112,7 +112,8 @@ static bool
 attempt_is_refusal(const struct lunette_error *err)
 {
     return (err->domain == LUNETTE_DOM_LOGIN && !login_error_retryable(err)) ||
-           (err->domain == LUNETTE_DOM_USAGE && (err->code == -EINVAL || err->code == -ENODEV));
+           (err->domain == LUNETTE_DOM_USAGE && err->code == -EINVAL) ||
+           (err->code == -ENODEV && !login_error_retryable(err)); /* for its transport */
 }
 
 /* Has the data plane gone, as control_loop_lost is told a little later?  It is no try of a target.

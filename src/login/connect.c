@@ -139,10 +139,10 @@ login_on_transport(void *user, const struct iscsi_reply *rep)
         l->caps = rep->r.transport.caps;
         l->max_recv_dlength = rep->r.transport.max_recv_dlength;
         verdict.err = login_config_check_caps(&l->cfg, l->caps, &verdict.why);
-    } else if (rep->why.code < 0 && (rep->err == -ENOENT || rep->err == -ENODEV)) {
-        /* There is no such transport, or nothing on this machine for it: no later try helps. */
+    } else if (rep->why.code < 0 && (rep->err == -ENOENT || rep->err == -EOPNOTSUPP)) {
+        /* There is no such transport, or nothing built in for it, which comes to the same as no
+         * device. */
         verdict.err = verdict.why.code = -ENODEV;
-        verdict.why.domain = LUNETTE_DOM_USAGE;
     }
     login_replied(l, &verdict);
 }
