@@ -29,6 +29,10 @@ response_hint(const struct nego *n, uint16_t status)
     case ISCSI_LOGIN_FORBIDDEN:
         return "the target's access list must name this initiator";
     case ISCSI_LOGIN_NOT_FOUND:
+        if (n->caps & CAP_RDMA)
+            return "check the target's name, that it is served over iSER, and the access list if "
+                   "it "
+                   "hides targets";
         return "check the target's name, and the access list if it hides targets";
     case ISCSI_LOGIN_TARGET_REMOVED:
         return "discover again";
@@ -39,6 +43,8 @@ response_hint(const struct nego *n, uint16_t status)
     case ISCSI_LOGIN_NO_SESSION:
         return "the session is gone there: log in anew";
     case ISCSI_LOGIN_BAD_REQUEST:
+        if (n->caps & CAP_RDMA)
+            return "see the target's log, and whether it is served over iSER";
         if (!n->cfg->discovery &&
             (text_is(n->cfg->header_digest, strlen(n->cfg->header_digest), TEXT_NONE) ||
              text_is(n->cfg->data_digest, strlen(n->cfg->data_digest), TEXT_NONE)))

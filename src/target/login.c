@@ -235,7 +235,7 @@ login_respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
 static bool
 may_transit(const struct tgt_login *l)
 {
-    if (l->answer.len > ISCSI_LOGIN_DSEG_MAX || l->rdma_asked)
+    if (l->answer.len > ISCSI_LOGIN_DSEG_MAX || l->rdma_asked || l->rdma_declined)
         return false;
     return l->stage != ISCSI_STAGE_SECURITY || tgt_login_auth_ok(l);
 }

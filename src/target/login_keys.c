@@ -169,6 +169,8 @@ negotiate(struct tgt_login *l, const struct key *k, const struct text_pair *p)
     if (key_answer(k, p->value, p->value_len, mine != NULL ? mine : "", answer, &v, NULL) < 0)
         return ISCSI_LOGIN_BAD_REQUEST;
     params_set(&l->params, k, &v);
+    if (k->id == KEY_RDMA_EXTENSIONS)
+        l->rdma_declined = l->rdma && !l->params.rdma_extensions;
     if (answer[0] != '\0' && text_put(&l->answer, k->name, answer) < 0)
         return ISCSI_LOGIN_BAD_REQUEST;
     return ISCSI_LOGIN_OK;
@@ -342,6 +344,7 @@ tgt_login_keys(struct tgt_conn *c)
     uint16_t status = ISCSI_LOGIN_OK;
     bool asked = l->rdma_asked;
 
+    l->rdma_declined = false;
     if (!l->identified)
         status = identify(c);
     if (status == ISCSI_LOGIN_OK)

@@ -38,8 +38,11 @@ struct tgt_login {
     /* who wants to talk to whom */
     char initiator[ISCSI_NAME_MAX + 1];
     bool discovery, leading;
-    bool rdma;             /* as that of the connection */
-    bool rdma_asked;       /* we have proposed RDMAExtensions=Yes, and the answer is due */
+    bool rdma;       /* as that of the connection */
+    bool rdma_asked; /* we have proposed RDMAExtensions=Yes, and the answer is due */
+    /* RDMAExtensions=No is the answer to this request: the initiator hears of it, so that it can
+     * say why it gives up, and is refused when it goes on. */
+    bool rdma_declined;
     struct tgt_node *node; /* NULL: unnamed discovery */
     struct key_set seen;
     struct iscsi_params params;

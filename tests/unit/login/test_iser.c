@@ -252,6 +252,18 @@ no_agreement(void **state)
     }
 }
 
+/* What a refusal may mean over iSER: tgt says 0203 for a target that is served over TCP. */
+static void
+refusals_have_hints(void **state)
+{
+    static const struct step not_found[] = {{"", "@status=0203"}, END};
+    static const struct step bad[] = {SEC, {"", "@status=0200"}, END};
+
+    (void)state;
+    end_failed(run(not_found), LUNETTE_DOM_LOGIN, "that it is served over iSER");
+    end_failed(run(bad), LUNETTE_DOM_LOGIN, "whether it is served over iSER");
+}
+
 /* What is no answer to Yes, and what comes twice. */
 static void
 wrong_answers(void **state)
@@ -562,6 +574,7 @@ main(void)
         cmocka_unit_test(lengths),
         cmocka_unit_test(receives_are_as_large_as_the_transport_has_them),
         cmocka_unit_test(no_agreement),
+        cmocka_unit_test(refusals_have_hints),
         cmocka_unit_test(wrong_answers),
         cmocka_unit_test(digests),
         cmocka_unit_test(hello),

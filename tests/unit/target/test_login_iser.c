@@ -185,6 +185,15 @@ unwilling(void **state)
     puppet_expect_close(p);
     puppet_free(p);
 
+    p = puppet_over_iser(&w); /* who would go on at once hears the answer before */
+    SAY(p, TO_FFP, NAMES RDMA);
+    assert_int_equal(puppet_login_status(p), ISCSI_LOGIN_OK);
+    has(p, "RDMAExtensions=No");
+    assert_int_equal(p->rx.h.login_rsp.flags & ISCSI_LOGIN_TRANSIT, 0);
+    puppet_login_send(p, TO_FFP, NULL, 0);
+    assert_int_equal(puppet_login_status(p), ISCSI_LOGIN_BAD_REQUEST);
+    puppet_free(p);
+
     p = puppet_over_iser(&w); /* nor is anything proposed */
     SAY(p, TO_FFP, NAMES);
     assert_int_equal(puppet_login_status(p), ISCSI_LOGIN_BAD_REQUEST);
@@ -194,6 +203,9 @@ unwilling(void **state)
     world_new(&w, NULL, 0); /* an initiator that does not want it */
     p = puppet_over_iser(&w);
     SAY(p, TO_FFP, NAMES "RDMAExtensions=No\0");
+    assert_int_equal(puppet_login_status(p), ISCSI_LOGIN_OK);
+    has(p, "RDMAExtensions=No");
+    puppet_login_send(p, TO_FFP, NULL, 0);
     assert_int_equal(puppet_login_status(p), ISCSI_LOGIN_BAD_REQUEST);
     puppet_free(p);
     world_free(&w);
