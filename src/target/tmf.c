@@ -178,10 +178,13 @@ drain_timeout(struct loop_timer *timer)
     LIST_FOREACH_SAFE (i, &t->sess->cmds) {
         struct tgt_cmd *c = container_of(i, struct tgt_cmd, sess_link);
 
-        if (c->state == TGT_CMD_DRAIN && c->drain_for == t)
-            tgt_cmd_free(c);
+        if (c->state != TGT_CMD_DRAIN || c->drain_for != t || tgt_cmd_moving(c))
+            continue; /* what we read ourselves comes, or breaks the connection */
+        tgt_cmd_free(c);
+        t->draining--;
     }
-    tmf_finish(t, ISCSI_TMF_RSP_COMPLETE);
+    if (t->draining == 0)
+        tmf_finish(t, ISCSI_TMF_RSP_COMPLETE);
 }
 
 void

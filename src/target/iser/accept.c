@@ -18,7 +18,7 @@
 /* ---- The face ------------------------------------------------------------------------------- */
 
 static int
-iser_prepare(struct tgt_conn *c, uint32_t commands, struct lunette_error *err)
+face_prepare(struct tgt_conn *c, uint32_t commands, struct lunette_error *err)
 {
     return commands > 0 ? tgt_memory_grow(tgt_iser(c), commands, err) : 0;
 }
@@ -26,21 +26,21 @@ iser_prepare(struct tgt_conn *c, uint32_t commands, struct lunette_error *err)
 /* What comes is held in its receives, which are not posted again: the initiator's next messages
  * wait on its side. */
 static void
-iser_pause(struct tgt_conn *c, bool on)
+face_pause(struct tgt_conn *c, bool on)
 {
     (void)c;
     (void)on;
 }
 
 static void
-iser_release(struct tgt_conn *c, void *buf)
+face_release(struct tgt_conn *c, void *buf)
 {
     (void)c;
     lu_buf_free(buf); /* what leaves has been copied */
 }
 
 static void
-iser_close(struct tgt_conn *c)
+face_close(struct tgt_conn *c)
 {
     struct tgt_iser *f = tgt_iser(c);
 
@@ -50,7 +50,7 @@ iser_close(struct tgt_conn *c)
 }
 
 static void
-iser_free(struct tgt_conn *c)
+face_free(struct tgt_conn *c)
 {
     struct tgt_iser *f = tgt_iser(c);
 
@@ -61,20 +61,20 @@ iser_free(struct tgt_conn *c)
 
 static const struct tgt_face iser_face = {
     .name = "iSER",
-    .prepare = iser_prepare,
+    .prepare = face_prepare,
     .receive = tgt_iser_receive,
     .flush = tgt_iser_flush,
-    .pause = iser_pause,
-    .release = iser_release,
+    .pause = face_pause,
+    .release = face_release,
     .forget = tgt_iser_forget,
-    .close = iser_close,
-    .free = iser_free,
+    .close = face_close,
+    .free = face_free,
 };
 
 /* ---- What the device tells ------------------------------------------------------------------ */
 
 static void
-iser_established(void *user, const void *private_data, size_t len)
+peer_is_up(void *user, const void *private_data, size_t len)
 {
     struct tgt_iser *f = user;
     struct sock_addr local, peer;
@@ -89,7 +89,7 @@ iser_established(void *user, const void *private_data, size_t len)
 }
 
 static void
-iser_ended(void *user, int err, const char *why)
+peer_has_left(void *user, int err, const char *why)
 {
     struct tgt_iser *f = user;
 
@@ -99,7 +99,7 @@ iser_ended(void *user, int err, const char *why)
 
 /* Why a request that failed ends the connection. */
 static void
-request_failed(struct tgt_iser *f, const struct rnic_wc *wc)
+request_has_failed(struct tgt_iser *f, const struct rnic_wc *wc)
 {
     static const char *const whys[RNIC_STATUS_COUNT] = {
         [RNIC_OK] = "it went well",
@@ -120,14 +120,14 @@ request_failed(struct tgt_iser *f, const struct rnic_wc *wc)
 }
 
 static void
-iser_completed(void *user, const struct rnic_wc *wc, unsigned n)
+requests_done(void *user, const struct rnic_wc *wc, unsigned n)
 {
     struct tgt_iser *f = user;
     bool came = false;
 
     for (unsigned i = 0; i < n && f->c.state != TGT_CONN_DEAD; i++) {
         if (wc[i].status != RNIC_OK) {
-            request_failed(f, &wc[i]);
+            request_has_failed(f, &wc[i]);
         } else if (!wc[i].recv) {
             tgt_iser_done(f, wc[i].id);
         } else {
@@ -142,13 +142,13 @@ iser_completed(void *user, const struct rnic_wc *wc, unsigned n)
 }
 
 static const struct rnic_events conn_events = {
-    .established = iser_established, .ended = iser_ended, .completed = iser_completed};
+    .established = peer_is_up, .ended = peer_has_left, .completed = requests_done};
 
 /* ---- Listening ------------------------------------------------------------------------------ */
 
 static void
-refuse(struct target *t, struct rnic_ep *ep, struct tgt_iser *f, const struct sock_addr *peer,
-       const char *why)
+refuse_rdma(struct target *t, struct rnic_ep *ep, struct tgt_iser *f, const struct sock_addr *peer,
+            const char *why)
 {
     char text[PORTAL_TEXT_MAX];
 
@@ -161,7 +161,7 @@ refuse(struct target *t, struct rnic_ep *ep, struct tgt_iser *f, const struct so
 }
 
 static int
-iser_accept(struct tgt_iser *f, struct lunette_error *err)
+take_peer(struct tgt_iser *f, struct lunette_error *err)
 {
     uint8_t priv[ISER_PRIVATE_LEN];
     int r = tgt_memory_init(f, err);
@@ -171,8 +171,8 @@ iser_accept(struct tgt_iser *f, struct lunette_error *err)
 }
 
 static void
-iser_requested(void *user, struct rnic_ep *ep, const struct sock_addr *peer,
-               const void *private_data, size_t len)
+peer_asks(void *user, struct rnic_ep *ep, const struct sock_addr *peer, const void *private_data,
+          size_t len)
 {
     struct tgt_listener *l = user;
     struct target *t = l->target;
@@ -180,12 +180,12 @@ iser_requested(void *user, struct rnic_ep *ep, const struct sock_addr *peer,
     struct tgt_iser *f;
 
     if (!tgt_serve_room(t)) {
-        refuse(t, ep, NULL, peer, "too many, or stopping");
+        refuse_rdma(t, ep, NULL, peer, "too many, or stopping");
         return;
     }
     f = calloc(1, sizeof(*f));
     if (f == NULL) {
-        refuse(t, ep, NULL, peer, "out of memory");
+        refuse_rdma(t, ep, NULL, peer, "out of memory");
         return;
     }
     f->ep = ep;
@@ -194,8 +194,8 @@ iser_requested(void *user, struct rnic_ep *ep, const struct sock_addr *peer,
     f->c.rdma = true;
     f->invalidates = !t->rdma_keeps_stags && iser_private_send_inv(private_data, len);
     rnic_set_events(ep, &conn_events, f);
-    if (iser_accept(f, &err) < 0) {
-        refuse(t, ep, f, peer, err.msg);
+    if (take_peer(f, &err) < 0) {
+        refuse_rdma(t, ep, f, peer, err.msg);
         return;
     }
     t->stats.conns_rdma++;
@@ -217,8 +217,7 @@ listener_ended(void *user, int err, const char *why)
     l->rnic = NULL;
 }
 
-static const struct rnic_events listener_events = {.requested = iser_requested,
-                                                   .ended = listener_ended};
+static const struct rnic_events listener_events = {.requested = peer_asks, .ended = listener_ended};
 
 int
 tgt_iser_listen(struct tgt_listener *l, const struct sock_addr *at, struct lunette_error *err)

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "target/bounds.h"
+#include "target/instance.h"
 #include "target/iser/iser.h"
+#include "target/state/session.h"
 #include "wire/lun.h"
 
 #define PLAIN   (ISER_NO_ZBVA | ISER_NO_SEND_INV) /* an initiator with regions */
@@ -739,6 +741,38 @@ data_out_pdus(void **state)
     ipuppet_free(p);
 }
 
+/* Where a session has InitialR2T=No (no login over RDMA agrees on that here, but the face does not
+ * know), Data-Out comes unasked up to FirstBurstLength, and the rest is read from behind that. */
+static void
+unasked_data(void **state)
+{
+    struct iworld *w = *state;
+    struct ipuppet *p = ipuppet_session(w, PLAIN, KEYS("FirstBurstLength=4096"));
+    struct tgt_session *s = container_of(w->target->sessions.next, struct tgt_session, link);
+    struct iser_stag tag = {.stag = MEM_RKEY, .base = (uintptr_t)p->mem + 4096};
+    struct bhs_data_out h;
+    uint8_t cdb[CDB_MAX];
+    uint32_t itt;
+
+    s->params.initial_r2t = false;
+    fill(p->mem, 16384, 21);
+    (void)cdb_write16(cdb, 0, 32, 0);
+    itt = ipuppet_cmd(p, ISCSI_CMD_WRITE, cdb, 16384, &tag, NULL, NULL, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        bhs_init(&h, ISCSI_OP_DATA_OUT, i == 1 ? ISCSI_FLAG_FINAL : 0);
+        h.itt = put32(itt);
+        h.ttt = put32(ISCSI_TAG_RSVD);
+        h.data_sn = put32(i);
+        h.offset = put32(i * 2048);
+        ipuppet_send(p, NULL, NULL, &h, p->mem + i * 2048, 2048);
+    }
+    assert_int_equal(ipuppet_status(p, itt), SCSI_GOOD);
+    assert_memory_equal(disk(w), p->mem, 16384);
+    assert_int_equal(fake_reads_most(p->ep), 1);
+    (void)ipuppet_cmd(p, ISCSI_CMD_WRITE, cdb, 16384, NULL, NULL, NULL, 0);
+    end_with(p, "no write STag"); /* of which more than FirstBurstLength is to be read */
+}
+
 /* Messages of random bytes, and good ones with one byte changed: connections end, or go on. */
 static void
 random_messages(void **state)
@@ -1001,6 +1035,7 @@ main(void)
         T(missing_stags),
         T(wrong_stags),
         T(data_out_pdus),
+        T(unasked_data),
         T(random_messages),
         T(faults),
         T(late_data),
