@@ -105,8 +105,8 @@ request_has_failed(struct tgt_iser *f, const struct rnic_wc *wc)
         [RNIC_OK] = "it went well",
         [RNIC_FLUSHED] = "the connection has ended",
         [RNIC_TOO_LONG] = "the message is longer than what was agreed on",
-        [RNIC_LOCAL_ERROR] = "the device finds fault with it, or the initiator has invalidated "
-                             "what it may not",
+        [RNIC_LOCAL_ERROR] = ("the device finds fault with it, or the initiator has invalidated "
+                              "what it may not"),
         [RNIC_REMOTE_ACCESS] = "the initiator's memory is not open to it",
         [RNIC_REMOTE_ERROR] = "the initiator could not take it",
         [RNIC_NO_ANSWER] = "the initiator, or the way to it, is gone",

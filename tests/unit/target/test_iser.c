@@ -392,6 +392,7 @@ abort_waits_for_reads(void **state)
 
     for (size_t i = 0; i < sizeof(functions); i++) {
         struct ipuppet *p = ipuppet_session(w, PLAIN, KEYS(""));
+        struct fake_message m;
         uint32_t itt, reads;
 
         memset(disk(w), 0x11, MANY);
@@ -408,7 +409,7 @@ abort_waits_for_reads(void **state)
         reads = fake_reads_posted(p->ep);
         assert_int_equal(fake_posted(p->ep), reads);
         for (; reads > 0; reads--) {
-            assert_false(fake_hear(p->ep, &p->rx));
+            assert_false(fake_hear(p->ep, &m));
             fake_step(p->ep, 1);
             iworld_turns(w, 1);
         }
@@ -786,6 +787,7 @@ random_messages(void **state)
         struct iser_stag s;
         struct bhs_scsi_cmd h;
         uint32_t len = ISER_HDRS_LEN;
+        struct fake_message m;
 
         if (p == NULL)
             p = ipuppet_session(w, i % 2 ? PLAIN : WINDOWS, KEYS("ImmediateData=Yes"));
@@ -809,8 +811,8 @@ random_messages(void **state)
         len += i % 11 == 0 ? 64 : 0;
         fake_say(p->ep, msg, len);
         iworld_turns(w, 2);
-        while (fake_hear(p->ep, &p->rx))
-            fake_message_free(&p->rx);
+        while (fake_hear(p->ep, &m))
+            fake_message_free(&m);
         if (fake_state(p->ep) == FAKE_GONE) {
             ipuppet_free(p);
             p = NULL;
