@@ -203,8 +203,8 @@ route_resolved(struct verbs_ep *ep)
 
 /* A peer that cannot be served is refused, and the log says why. */
 static void
-request_failed(struct verbs_state *st, struct rdma_cm_id *id, struct verbs_ep *ep,
-               const struct lunette_error *why)
+verbs_refuse_request(struct verbs_state *st, struct rdma_cm_id *id, struct verbs_ep *ep,
+                     const struct lunette_error *why)
 {
     log_line(st->loop->log, LOG_LEVEL_WARN, "an RDMA connection was refused: %s", why->msg);
     (void)rdma_reject(id, NULL, 0);
@@ -226,7 +226,7 @@ connect_requested(struct verbs_state *st, const struct cm_event *e)
         return;
     }
     if (verbs_ep_new(st, &listener->depth, listener->ev, listener->user, &ep, &why) < 0) {
-        request_failed(st, e->id, NULL, &why);
+        verbs_refuse_request(st, e->id, NULL, &why);
         return;
     }
     ep->passive = true;
@@ -238,7 +238,7 @@ connect_requested(struct verbs_state *st, const struct cm_event *e)
         from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     memcpy(&ep->peer.ss, from, ep->peer.len);
     if (verbs_ep_ready(ep, &why) < 0) {
-        request_failed(st, e->id, ep, &why);
+        verbs_refuse_request(st, e->id, ep, &why);
         return;
     }
     listener->ev->requested(listener->user, &ep->pub, &ep->peer, e->private_data, e->len);

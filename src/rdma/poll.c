@@ -60,7 +60,7 @@ verbs_flush_soon(struct verbs_ep *ep)
 /* Ends the request that a completion is of, and with it those before it, which were quiet and are
  * done.  False: it is over already. */
 static bool
-retire(struct verbs_ep *ep, const struct ibv_wc *wc, struct rnic_wc *ret)
+wc_retire(struct verbs_ep *ep, const struct ibv_wc *wc, struct rnic_wc *ret)
 {
     bool recv = (wc->wr_id & VERBS_ID_RECV) != 0;
     struct verbs_ring *r = recv ? &ep->recvs : &ep->sends;
@@ -97,7 +97,7 @@ establish(struct verbs_ep *ep)
 }
 
 static void
-deliver(struct verbs_ep *ep, const struct rnic_wc *wc, unsigned n)
+wc_deliver(struct verbs_ep *ep, const struct rnic_wc *wc, unsigned n)
 {
     if (ep->passive && ep->phase == VERBS_CONNECTING && !ep->over && wc[0].status == RNIC_OK)
         ep = establish(ep);
@@ -106,7 +106,7 @@ deliver(struct verbs_ep *ep, const struct rnic_wc *wc, unsigned n)
 }
 
 static void
-dispatch(struct verbs_state *st, const struct ibv_wc *wc, unsigned n)
+wc_dispatch(struct verbs_state *st, const struct ibv_wc *wc, unsigned n)
 {
     struct rnic_wc out[POLL_BATCH];
 
@@ -116,11 +116,11 @@ dispatch(struct verbs_state *st, const struct ibv_wc *wc, unsigned n)
         unsigned m = 0;
 
         for (; i < n && VERBS_ID_SERIAL(wc[i].wr_id) == serial; i++) {
-            if (ep != NULL && retire(ep, &wc[i], &out[m]))
+            if (ep != NULL && wc_retire(ep, &wc[i], &out[m]))
                 m++;
         }
         if (m > 0)
-            deliver(ep, out, m);
+            wc_deliver(ep, out, m);
     }
 }
 
@@ -170,7 +170,7 @@ poll_some(struct verbs_cq *q, unsigned max)
     st->seen_ns = st->loop->now_ns;
     if (st->loop->rnic_spin_ns > 0)
         st->spinning = true;
-    dispatch(st, wc, (unsigned)n);
+    wc_dispatch(st, wc, (unsigned)n);
     return st->changes == changes ? n : -1;
 }
 
@@ -244,7 +244,7 @@ flush_ring(struct verbs_ep *ep, bool recv)
 
 /* Gives back the requests that no device gives back any more. */
 static void
-flush_all(struct verbs_state *st)
+flush_endpoints(struct verbs_state *st)
 {
     struct list now, *n;
 
@@ -269,7 +269,7 @@ walk(struct verbs_state *st)
 
     verbs_walk_begin(st);
     more = poll_all(st);
-    flush_all(st);
+    flush_endpoints(st);
     if (st->spinning && st->loop->now_ns - st->seen_ns >= st->loop->rnic_spin_ns) {
         st->spinning = false;
         more = true; /* to be armed */

@@ -24,7 +24,7 @@ window_of(const struct rnic_wr *wr)
 }
 
 static void
-convert_bind(const struct rnic_wr *wr, struct ibv_send_wr *to)
+wr_convert_bind(const struct rnic_wr *wr, struct ibv_send_wr *to)
 {
     struct verbs_mw *w = window_of(wr);
     const struct verbs_mr *m =
@@ -43,7 +43,7 @@ convert_bind(const struct rnic_wr *wr, struct ibv_send_wr *to)
 }
 
 static void
-convert(const struct rnic_wr *wr, struct ibv_send_wr *to, struct ibv_sge *sge)
+wr_convert(const struct rnic_wr *wr, struct ibv_send_wr *to, struct ibv_sge *sge)
 {
     *to = (struct ibv_send_wr){.send_flags = wr->quiet ? 0 : IBV_SEND_SIGNALED};
     switch (wr->op) {
@@ -58,7 +58,7 @@ convert(const struct rnic_wr *wr, struct ibv_send_wr *to, struct ibv_sge *sge)
         to->wr.rdma.rkey = wr->rkey;
         break;
     case RNIC_BIND:
-        convert_bind(wr, to);
+        wr_convert_bind(wr, to);
         return;
     case RNIC_INVALIDATE:
         to->opcode = IBV_WR_LOCAL_INV;
@@ -101,7 +101,7 @@ post_some(struct verbs_ep *ep, const struct rnic_wr *wr, unsigned n, unsigned *r
 
         if (w != NULL && w->posting)
             break; /* its rkey is known to the library only when the former bind is posted */
-        convert(&wr[m], &to[m], sge[m]);
+        wr_convert(&wr[m], &to[m], sge[m]);
         to[m].wr_id = verbs_id(ep, 0, r->head + m);
         r->id[(r->head + m) & r->mask] = wr[m].id;
         if (m > 0)

@@ -157,8 +157,8 @@ copy_addr(const struct sockaddr *from, struct sock_addr *ret)
 }
 
 static int
-listen_at(struct verbs_ep *ep, const struct sock_addr *at, struct sock_addr *ret_bound,
-          struct lunette_error *err)
+verbs_listen_at(struct verbs_ep *ep, const struct sock_addr *at, struct sock_addr *ret_bound,
+                struct lunette_error *err)
 {
     struct sock_addr a = *at;
     char buf[PORTAL_TEXT_MAX];
@@ -192,7 +192,7 @@ verbs_listen(struct loop *l, const struct sock_addr *at, const struct rnic_depth
         r = open_ep(l, depth, ev, user, &ep, err);
     if (r < 0)
         return r;
-    r = listen_at(ep, at, ret_bound, err);
+    r = verbs_listen_at(ep, at, ret_bound, err);
     if (r < 0) {
         verbs_close(&ep->pub);
         return r;
