@@ -96,7 +96,7 @@ fake_login_done(const struct portal *portal, int32_t tpgt, const struct lunette_
     struct login_result res = {.sid = 5,
                                .tpgt = tpgt,
                                .auth_method = "None",
-                               .params = {.max_xmit_dseg = 8192},
+                               .params = {.max_xmit_dseg = 8192, .max_recv_dseg = 262144},
                                .bends = fake_login.bends};
 
     assert_true(fake_login.login_there);
