@@ -122,6 +122,15 @@ plan_user(struct ls_plan *p, uint64_t *x)
     }
 }
 
+/* Messages over RDMA have no digests. */
+static uint64_t
+data_digest(const struct ls_plan *p, uint64_t drawn)
+{
+    return p->rdma ? 0 : drawn;
+}
+
+/* What the arguments of snprintf draw they draw in the compiler's order: those that there are stay
+ * where they are. */
 static void
 plan_keys(struct ls_plan *p, uint64_t *x)
 {
@@ -134,7 +143,6 @@ plan_keys(struct ls_plan *p, uint64_t *x)
     static const char *const pings[] = {"5", "20"};
     uint64_t digests = p->spoils && draw(x, 2) == 0 ? 1 : draw(x, 3);
     uint64_t whole = p->zero_copy && draw(x, 2) == 0 ? 3 : draw(x, 4), most = draw(x, 4);
-    uint64_t second;
 
     p->set[0] = (struct target_key_value){"InitialR2T", yes_no[draw(x, 2)]};
     p->set[1] = (struct target_key_value){"ImmediateData", yes_no[draw(x, 2)]};
@@ -145,21 +153,21 @@ plan_keys(struct ls_plan *p, uint64_t *x)
     p->set[6] = (struct target_key_value){"QueueDepth", depth[draw(x, 4)]};
     p->set[7] = (struct target_key_value){"NopInterval", pings[draw(x, 2)]};
     p->set_count = 8;
-    second = p->spoils || p->digests ? 1 : draw(x, 3);
     if (p->rdma)
-        digests = second = 0;
-    (void)snprintf(p->options, sizeof(p->options),
-                   "?header_digest=%s&data_digest=%s&initial_r2t=%s&"
-                   "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
-                   "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
-                   "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u&"
-                   "replacement_timeout=%d&reopen_max=%u",
-                   digest[digests], digest[second], draw(x, 2) == 0 ? "yes" : "no",
-                   mrdsl[draw(x, 4)], p->timeout_ms, p->zero_copy ? "yes" : "no",
-                   1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
-                   1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 3000),
-                   1000 + (unsigned)draw(x, 3000), draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3),
-                   p->replacement_s, p->reopen_max);
+        digests = 0;
+    (void)snprintf(
+        p->options, sizeof(p->options),
+        "?header_digest=%s&data_digest=%s&initial_r2t=%s&"
+        "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
+        "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
+        "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u&"
+        "replacement_timeout=%d&reopen_max=%u",
+        digest[digests], digest[data_digest(p, p->spoils || p->digests ? 1 : draw(x, 3))],
+        draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
+        p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
+        1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 3000),
+        1000 + (unsigned)draw(x, 3000), draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3),
+        p->replacement_s, p->reopen_max);
 }
 
 /* A quarter of the worlds has no fault, a half has some of one kind or another, and a quarter has
