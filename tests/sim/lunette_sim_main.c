@@ -309,7 +309,6 @@ all_happened(void)
                                {&ls_stats->rdma_binds, "a window that was bound"},
                                {&ls_stats->rdma_remote, "an STag that the target invalidated"},
                                {&ls_stats->rdma_local, "an STag that we invalidated"},
-                               {&ls_stats->rdma_waits, "a message that found no receive"},
                                {&ls_stats->rdma_flushed, "a request that was flushed"}};
     bool all = true;
 

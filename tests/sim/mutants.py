@@ -130,6 +130,48 @@ MUTANTS = {
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
 """,
         "    iscsi_count_serving(s);\n")]),
+    "iser-completion-read-twice": ("src/transport/iser/rx.c", [(
+        "        completed_one(e, &wc[i]);\n",
+        """    {
+        static unsigned n;
+
+        completed_one(e, &wc[i]);
+        if (!wc[i].recv || wc[i].status != RNIC_OK || ++n % 40 != 0)
+            continue;
+        iser_hand_up(e);
+        e->posted++;
+        if (iser_ep_works(e) && list_empty(&e->came))
+            completed_one(e, &wc[i]);
+        else
+            e->posted--;
+    }
+""")]),
+    "iser-memory-back-before-the-fence": ("src/transport/iser/end.c", [(
+        "    iser_close(e);\n    ic->ep = NULL;\n", "    ic->ep = NULL;\n"), (  # it is closed with its endpoint
+        "    return e->unsure || (e->posted == 0 && e->done == e->next);\n", "    return e != NULL;\n")]),
+    "iser-ends-before-the-stag-is-closed": ("src/transport/iser/post.c", [(
+        "    it->closed_at = iser_post(e, &(struct rnic_wr)", "    (void)iser_post(e, &(struct rnic_wr)")]),
+    "iser-stag-of-the-bind-before": ("src/transport/iser/post.c", [(
+        "    d->stag = rnic_next_rkey(d->mw);\n", "    d->stag = d->mw->rkey;\n")]),
+    "iser-base-behind-what-went-at-once": ("src/transport/iser/task.c", [(
+        ".base = (uintptr_t)d->at};", ".base = (uintptr_t)d->at + (d->len > 8192 ? 512 : 0)};")]),
+    "iser-a-receive-is-posted-before-it-is-read": ("src/transport/iser/rx.c", [(
+        "    list_push_back(&e->came, &rx->node);\n",
+        """    list_push_back(&e->came, &rx->node);
+    if (rx->after > e->done) { /* the device may put the next message there */
+        e->back[e->nback++] = (uint32_t)(rx - e->rx);
+        (void)post_back(e);
+        e->posted--;
+    }
+""")]),
+    "iser-a-send-is-over-when-it-is-posted": ("src/transport/iser/post.c", [(
+        "    e->sent[(e->sent_at + e->nsent++) % e->ntx] = (uint32_t)(tx - e->tx);\n",
+        """    e->sent[(e->sent_at + e->nsent++) % e->ntx] = (uint32_t)(tx - e->tx);
+    if (tx->block != NULL) { /* the block of immediate data is another command's at once */
+        iser_pool_give(&e->pool, tx->block);
+        tx->block = NULL;
+    }
+""")]),
 }
 
 # What has to be said of a mutant that several checks find, so that each of them is known to.
