@@ -141,6 +141,28 @@ scattered(struct conform_world *w, struct lunette_lun *lun)
     lunette_queue_free(q);
 }
 
+/* A command that expects more than there is: the rest of its memory is left alone. */
+static void
+less_than_expected(struct conform_world *w, struct lunette_lun *lun)
+{
+    static const uint8_t cdb[10] = {0x28, [8] = 1}; /* READ (10) of a block */
+    struct lunette_scsi cmd = LUNETTE_INIT(cmd);
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    memset(in, 0x5a, 8192);
+    cmd.cdb = cdb;
+    cmd.cdb_len = sizeof(cdb);
+    cmd.in = in;
+    cmd.in_len = 8192;
+    CONFORM_OK(lunette_scsi(lun, &cmd, &err), err);
+    assert_int_equal(cmd.status, 0);
+    assert_false(cmd.overflow);
+    assert_int_equal(cmd.in_done, CONFORM_BLOCK);
+    assert_memory_equal(in, w->disk, CONFORM_BLOCK);
+    for (unsigned i = CONFORM_BLOCK; i < 8192; i++)
+        assert_int_equal(in[i], 0x5a);
+}
+
 /* Commands that expect less than a block, and PDUs of any length with data both ways. */
 static void
 odd_lengths(struct conform_world *w, struct lunette_lun *lun)
@@ -176,6 +198,7 @@ odd_lengths(struct conform_world *w, struct lunette_lun *lun)
         }
     }
     CONFORM_OK(lunette_ping(lun, 0, NULL, &err), err);
+    less_than_expected(w, lun);
 }
 
 static void
