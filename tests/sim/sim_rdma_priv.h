@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/sim/sim_rdma_priv.h - shared by sim_rdma.c (endpoints and what their owners are told),
- * sim_rdma_queue.c (requests at their own end), sim_rdma_xfer.c (at the other), sim_rdma_mem.c
- * (regions, windows, keys) and sim_rdma_fault.c (what a test does to a fabric). */
+ * sim_rdma_conn.c (how connections are made), sim_rdma_queue.c (requests at their own end),
+ * sim_rdma_xfer.c (at the other), sim_rdma_mem.c (regions, windows, keys) and sim_rdma_fault.c
+ * (what a test does to a fabric). */
 #ifndef TESTS_SIM_SIM_RDMA_PRIV_H
 #define TESTS_SIM_SIM_RDMA_PRIV_H
 
@@ -11,6 +12,8 @@
 #define RSIM_REQUEST_LEN 56 /* what a connect request carries of private data */
 #define RSIM_ANSWER_MAX  256
 #define RSIM_WHY_MAX     120
+#define RSIM_FIRST_PORT  50000
+#define RSIM_LEFT        "the peer has left"
 
 /* The fabric and all devices of a sim. */
 struct rsim {
@@ -192,6 +195,12 @@ rsim_peer(const struct rsim_ep *ep)
     return ep->conn != NULL ? ep->conn->ep[1 - ep->side] : NULL;
 }
 
+static inline struct rsim_machine *
+rsim_machine_of(struct loop *l)
+{
+    return l->rnic_state;
+}
+
 /* The way that an endpoint's requests go. */
 static inline struct rsim_way *
 rsim_way_from(const struct rsim_ep *ep)
@@ -206,10 +215,26 @@ rsim_way_to(const struct rsim_ep *ep)
 }
 
 /* sim_rdma.c */
+extern const struct rnic_ops rsim_ops;
 void rsim_wake(struct rsim_ep *ep);
 void rsim_tell_end(struct rsim_ep *ep, uint64_t delay_ns, int err, const char *why);
+void rsim_end_due(struct sim_event *e);
 /* The other end hears that this one has left: at once, late or never. */
 void rsim_tell_left(struct rsim_ep *ep, bool late);
+
+/* sim_rdma_conn.c */
+int rsim_resolve(struct loop *l, const struct sock_addr *to, const struct sock_addr *from,
+                 const struct rnic_depth *depth, const struct rnic_events *ev, void *user,
+                 struct rnic_ep **ret, struct lunette_error *err);
+int rsim_connect(struct rnic_ep *ep, const void *private_data, size_t len,
+                 struct lunette_error *err);
+int rsim_listen(struct loop *l, const struct sock_addr *at, const struct rnic_depth *depth,
+                const struct rnic_events *ev, void *user, struct rnic_ep **ret,
+                struct sock_addr *ret_bound, struct lunette_error *err);
+int rsim_accept(struct rnic_ep *ep, const void *private_data, size_t len,
+                struct lunette_error *err);
+void rsim_refuse(struct rsim_conn *c, unsigned reason);
+/* What waits for the network, or for its fate, goes on. */
 void rsim_request_again(struct rsim_conn *c);
 
 /* sim_rdma_queue.c */
