@@ -43,8 +43,8 @@ api_ping_answered(struct lunette_session *s, const void *data, uint32_t len)
     /* Of a ping that is longer than what we take in a PDU, that much comes back (RFC 7143 11.19).
      * LIO gives nothing back over iSER. */
     echo = p->len < s->params.max_recv_dseg ? p->len : s->params.max_recv_dseg;
-    same = (len == 0 && s->params.rdma_extensions) ||
-           (len == echo && memcmp(data, p->data, len) == 0);
+    same =
+        (len == 0 && s->params.rdma_extensions) || (len == echo && memcmp(data, p->data, len) == 0);
     ping_finish(s, same ? 0 : -EBADMSG);
 }
 

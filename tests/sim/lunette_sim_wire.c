@@ -512,8 +512,7 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
         check_once(wi, c, h);
     /* Over RDMA nobody need be told that the target has dropped what was left behind. */
     if (opcode == ISCSI_OP_TMF_REQ && wi->w->plan.nfaults == 0 && !wi->w->plan.cancel &&
-        !wi->w->plan.restless && wi->w->plan.limit_ms == 0 &&
-        !(wi->w->plan.rdma && wi->w->leaving))
+        !wi->w->plan.restless && wi->w->plan.limit_ms == 0 && !(wi->w->plan.rdma && wi->w->leaving))
         ls_fail(wi->w, "task management (function %u) though nothing is wrong",
                 h[1] & ISCSI_TMF_FUNC_MASK);
 }
