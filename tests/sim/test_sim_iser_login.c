@@ -181,6 +181,49 @@ discovery(void **state)
     }
 }
 
+/* ---- pings ---------------------------------------------------------------------------------- */
+
+/* The answer to a ping as LIO gives it over iSER, before that of our target has come. */
+struct empty_answer {
+    struct world *w;
+    struct loop_timer t;
+};
+
+static void
+answer_without_data(struct loop_timer *t)
+{
+    struct empty_answer *a = container_of(t, struct empty_answer, t);
+    struct lunette_session *s = a->w->lun->s;
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_RECV_PDU, .sid = s->sid, .cid = s->cid};
+
+    bhs_init(&ev.u.recv_pdu.hdr, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    ctl_dispatch(a->w->ctx->ctl, &ev, NULL);
+}
+
+/* Over iSER an echo may be empty, and nowhere else; one that is another is none in either case. */
+static void
+pings_that_come_back_empty(void **state)
+{
+    (void)state;
+    for (unsigned rdma = 0; rdma < 2; rdma++) {
+        struct world_config cfg = {
+            .block = 512, .options = rdma ? "?transport=iser" : "", .rdma = rdma};
+        struct lunette_error err = LUNETTE_INIT(err);
+        struct empty_answer a;
+        struct world w;
+        int r;
+
+        world_new(&w, 7, &cfg);
+        w.lun = world_open_lun(&w);
+        a.w = &w;
+        loop_timer_init(&a.t, answer_without_data);
+        loop_timer_start(w.loop, &a.t, 0);
+        r = lunette_ping(w.lun, 100, NULL, &err);
+        assert_int_equal(r, rdma ? 0 : -EBADMSG);
+        stop(&w);
+    }
+}
+
 int
 main(void)
 {
@@ -188,6 +231,7 @@ main(void)
         cmocka_unit_test(all_agreements),
         cmocka_unit_test(refusals),
         cmocka_unit_test(discovery),
+        cmocka_unit_test(pings_that_come_back_empty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
