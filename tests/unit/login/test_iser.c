@@ -268,10 +268,15 @@ refusals_have_hints(void **state)
 static void
 wrong_answers(void **state)
 {
-    static const char *const wrong[] = {"RDMAExtensions=yes", "RDMAExtensions=1",
-                                        "RDMAExtensions=", "RDMAExtensions=Yes RDMAExtensions=Yes",
-                                        "RDMAExtensions=Yes TargetRecvDataSegmentLength=8192 "
-                                        "TargetRecvDataSegmentLength=8192"};
+    static const char *const wrong[] = {
+        "RDMAExtensions=yes",
+        "RDMAExtensions=1",
+        "RDMAExtensions=",
+        "RDMAExtensions=Yes RDMAExtensions=Yes",
+        "RDMAExtensions=Yes MaxAHSLength=256 MaxAHSLength=512",
+        ("RDMAExtensions=Yes TargetRecvDataSegmentLength=8192 "
+         "TargetRecvDataSegmentLength=8192"),
+    };
     char say[400];
     struct step script[] = {SEC, {"CSG1 T", say}, END};
 
