@@ -57,10 +57,11 @@ not_in_iser(uint8_t opcode)
 static int
 check_stags(uint8_t flags, const struct bhs *b, struct lunette_error *err)
 {
-    const char *name = pdu_opcode_name(b->opcode);
+    const char *name;
 
     if ((flags & (ISER_WSV | ISER_RSV)) == 0)
         return 0;
+    name = pdu_opcode_name(b->opcode);
     if (pdu_opcode(b) != ISCSI_OP_SCSI_CMD)
         return bad_iser(err, ISCSI_REJECT_INVALID_FIELD, "only a SCSI Command has an STag", name);
     if ((flags & ISER_WSV) != 0 && (b->flags & ISCSI_CMD_WRITE) == 0)
