@@ -155,7 +155,7 @@ text_one_key(struct tgt_conn *c, const struct text_pair *p, struct key_set *seen
         return false;
     if (k->id == KEY_SEND_TARGETS)
         return send_targets(c, p);
-    if (k->id == KEY_MAX_RECV_DSEG)
+    if (k->id == KEY_MAX_RECV_DSEG && !c->rdma) /* it means nothing over iSER (RFC 7145 6.2) */
         c->text.new_xmit_max = (uint32_t)v.num;
     return true;
 }

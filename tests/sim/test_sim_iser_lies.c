@@ -177,7 +177,7 @@ breaks(enum target_rdma_fault fault, unsigned way)
         return false;
     if (fault == TARGET_RDMA_WRITE_BEFORE || fault == TARGET_RDMA_WRITE_BEHIND ||
         fault == TARGET_RDMA_DATA_LATE)
-        return way == WINDOW;
+        return way != POOL;
     return true;
 }
 

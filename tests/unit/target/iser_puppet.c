@@ -154,10 +154,11 @@ ipuppet_expect(struct ipuppet *p, uint8_t opcode)
 uint16_t
 ipuppet_login(struct ipuppet *p, const char *session, const char *keys, size_t len)
 {
-    static const char names[] = "InitiatorName=" INITIATOR "\0TargetName=" IQN
-                                "\0HeaderDigest=None\0DataDigest=None\0RDMAExtensions=Yes\0"
-                                "InitiatorRecvDataSegmentLength=8192\0"
-                                "TargetRecvDataSegmentLength=8192\0SessionType=";
+    static const char target[] = "TargetName=" IQN;
+    static const char names[] =
+        "InitiatorName=" INITIATOR "\0HeaderDigest=None\0DataDigest=None\0RDMAExtensions=Yes\0"
+        "InitiatorRecvDataSegmentLength=8192\0"
+        "TargetRecvDataSegmentLength=8192\0SessionType=";
     struct bhs_login_req h;
     char text[1024];
     size_t at = sizeof(names) - 1;
@@ -165,6 +166,10 @@ ipuppet_login(struct ipuppet *p, const char *session, const char *keys, size_t l
     memcpy(text, names, sizeof(names));
     memcpy(text + at, session, strlen(session) + 1);
     at += strlen(session) + 1;
+    if (!p->nobody) {
+        memcpy(text + at, target, sizeof(target));
+        at += sizeof(target);
+    }
     if (len > 1)
         memcpy(text + at, keys, len);
     at += len > 1 ? len : 0;

@@ -47,6 +47,7 @@ struct ipuppet {
     struct fake_ep *ep;
     uint8_t isid[6];
     uint32_t cmd_sn, itt, exp_stat_sn;
+    bool nobody;  /* its login names no target */
     uint8_t *mem; /* MEM_SIZE bytes */
     struct fake_message rx;
     struct iser_pdu pdu; /* in rx */

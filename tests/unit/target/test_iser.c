@@ -348,6 +348,55 @@ discovery(void **state)
     ipuppet_free(p);
 }
 
+/* RFC 7145 6.2: MaxRecvDataSegmentLength means nothing, so that no PDU becomes longer by it. */
+static void
+max_recv_is_ignored(void **state)
+{
+    static const char bigger[] = "MaxRecvDataSegmentLength=16777215", ask[] = "SendTargets=All";
+    enum { NODES = 300 };
+    static char names[NODES][64];
+    static struct target_node_config nodes[NODES];
+    const struct lu_config lun = {.kind = LU_NULL, .size = 1 << 20, .lun = -1, .wce = -1};
+    struct target_config cfg = {.nodes = nodes, .nodes_count = NODES};
+    struct iworld *w = *state;
+    struct ipuppet *p;
+    struct bhs_text_req h;
+    uint32_t total = 0;
+
+    for (unsigned i = 0; i < NODES; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "iqn.2026-11.example:a-disk-of-many-%u", i);
+        nodes[i] = (struct target_node_config){.name = names[i], .luns = &lun, .luns_count = 1};
+    }
+    target_free(w->target);
+    assert_int_equal(target_new(w->loop, &cfg, &w->target, NULL), 0);
+    assert_int_equal(target_listen_rdma(w->target, &w->addr, NULL, NULL), 0);
+    p = ipuppet_new(w, PLAIN);
+    assert_int_equal(ipuppet_login(p, "Discovery", KEYS("")), 0x0203); /* of that name is none */
+    ipuppet_free(p);
+    p = ipuppet_new(w, PLAIN);
+    p->nobody = true;
+    assert_int_equal(ipuppet_login(p, "Discovery", KEYS("")), 0);
+    bhs_init(&h, ISCSI_OP_TEXT_REQ, ISCSI_FLAG_FINAL);
+    h.ttt = put32(ISCSI_TAG_RSVD);
+    for (const char *text = bigger; text != NULL; text = text == bigger ? ask : NULL) {
+        h.itt = put32(++p->itt);
+        h.cmd_sn = put32(p->cmd_sn++);
+        ipuppet_send(p, NULL, NULL, &h, text, (uint32_t)strlen(text) + 1);
+        ipuppet_expect(p, ISCSI_OP_TEXT_RSP);
+    }
+    for (total = p->pdu.data_len; p->h->text_rsp.flags & ISCSI_TEXT_CONTINUE;
+         total += p->pdu.data_len) {
+        assert_int_equal(p->pdu.data_len, ISER_DSEG_MAX);
+        h.itt = put32(p->itt);
+        h.ttt = p->h->text_rsp.ttt;
+        h.cmd_sn = put32(p->cmd_sn++);
+        ipuppet_send(p, NULL, NULL, &h, NULL, 0);
+        ipuppet_expect(p, ISCSI_OP_TEXT_RSP);
+    }
+    assert_true(total > 2 * ISER_DSEG_MAX);
+    ipuppet_free(p);
+}
+
 /* Async messages and the end of the target come over RDMA as well. */
 static void
 target_tells(void **state)
@@ -1024,6 +1073,7 @@ main(void)
         cmocka_unit_test(stags_are_kept),
         T(control_pdus),
         T(discovery),
+        T(max_recv_is_ignored),
         T(target_tells),
         T(abort_waits_for_reads),
         T(abort_of_what_is_idle),
