@@ -14,6 +14,7 @@
 #include "target/iser/iser.h"
 #include "target/state/session.h"
 #include "wire/lun.h"
+#include "wire/sn.h"
 
 #define PLAIN   (ISER_NO_ZBVA | ISER_NO_SEND_INV) /* an initiator with regions */
 #define WINDOWS ISER_NO_ZBVA                      /* ... and with windows */
@@ -872,6 +873,140 @@ random_messages(void **state)
     iworld_lives(w);
 }
 
+/* ---- Lives at random ------------------------------------------------------------------------ */
+
+struct life {
+    struct ipuppet *p;
+    bool held;
+    uint32_t last; /* ITT */
+    uint32_t max_cmd_sn;
+};
+
+static uint32_t
+draw(uint32_t *rng, uint32_t below)
+{
+    *rng = *rng * 1664525 + 1013904223;
+    return (*rng >> 8) % below;
+}
+
+static void
+life_logout(struct ipuppet *p)
+{
+    struct bhs_logout_req out;
+
+    bhs_init(&out, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_SESSION);
+    out.itt = put32(++p->itt);
+    out.cmd_sn = put32(p->cmd_sn);
+    ipuppet_send(p, NULL, NULL, &out, NULL, 0);
+}
+
+/* One thing that an initiator, its device or its network may do. */
+static void
+life_step(struct life *l, uint32_t *rng)
+{
+    static const uint8_t functions[] = {ISCSI_TMF_ABORT_TASK, ISCSI_TMF_ABORT_TASK_SET,
+                                        ISCSI_TMF_CLEAR_TASK_SET, ISCSI_TMF_LU_RESET,
+                                        ISCSI_TMF_TARGET_WARM_RESET};
+    uint32_t bytes = 512 * (1 + draw(rng, draw(rng, 4) == 0 ? 2048 : 16));
+    uint32_t lba = draw(rng, LUN_SIZE / 512 - bytes / 512 + 1);
+    uint32_t off = draw(rng, (MEM_SIZE - bytes) / 512 + 1) * 512;
+    struct bhs_nop_out nop;
+
+    switch (draw(rng, 40)) {
+    case 0:
+        (void)send_tmf(l->p, functions[draw(rng, sizeof(functions))], l->last - draw(rng, 4));
+        break;
+    case 1:
+        nop_init(l->p, &nop);
+        ipuppet_send(l->p, NULL, NULL, &nop, l->p->mem, draw(rng, ISER_DSEG_MAX));
+        break;
+    case 2:
+    case 3:
+    case 4:
+        l->held = !l->held;
+        fake_hold(l->p->ep, l->held);
+        break;
+    case 5:
+        if (draw(rng, 8) == 0)
+            fake_leave(l->p->ep, draw(rng, 2) == 0);
+        break;
+    case 6:
+        if (draw(rng, 8) == 0)
+            fake_fail(l->p->ep, (enum rnic_status)(1 + draw(rng, RNIC_STATUS_COUNT - 1)));
+        break;
+    case 7:
+        if (draw(rng, 8) == 0)
+            fake_shut(l->p->ep, MEM_RKEY);
+        break;
+    case 8:
+        if (draw(rng, 8) == 0)
+            life_logout(l->p);
+        break;
+    case 9:
+    case 10:
+    case 11:
+    case 12:
+    case 13:
+        fake_step(l->p->ep, draw(rng, 6));
+        break;
+    default:
+        if (!sn_lte(l->p->cmd_sn, l->max_cmd_sn))
+            break;
+        if (draw(rng, 2) == 0)
+            l->last = ipuppet_write(l->p, lba, bytes, off);
+        else
+            l->last = ipuppet_read(l->p, lba, bytes, off);
+        break;
+    }
+}
+
+/* Initiators that do all of that to one unit at a time, in each other's way.  The fake asserts what
+ * the seam asks for; sanitizers see the rest. */
+static void
+lives_at_random(void **state)
+{
+    struct iworld *w = *state;
+    struct life lives[3] = {{.p = NULL}};
+    struct fake_message m;
+    uint32_t rng = 4711, good = 0;
+
+    for (unsigned i = 0; i < 20000; i++) {
+        struct life *l = &lives[draw(&rng, 3)];
+
+        if (l->p != NULL && fake_state(l->p->ep) == FAKE_GONE) {
+            ipuppet_free(l->p);
+            *l = (struct life){.p = NULL};
+        }
+        if (l->p == NULL) {
+            l->p = ipuppet_new(w, draw(&rng, 2) == 0 ? PLAIN : WINDOWS);
+            l->p->isid[5] = (uint8_t)(l - lives);
+            assert_int_equal(ipuppet_login(l->p, "Normal", KEYS("ImmediateData=Yes")), 0);
+            l->max_cmd_sn = l->p->cmd_sn + TGT_QUEUE_DEPTH / 2;
+        }
+        life_step(l, &rng);
+        while (fake_hear(l->p->ep, &m)) {
+            const struct bhs_scsi_rsp *rsp = (const void *)(m.bytes + ISER_LEN);
+
+            l->max_cmd_sn = get32(rsp->max_cmd_sn);
+            good += pdu_opcode((const struct bhs *)(const void *)rsp) == ISCSI_OP_SCSI_RSP &&
+                    rsp->status == SCSI_GOOD;
+            fake_message_free(&m);
+        }
+        if (draw(&rng, 4) == 0)
+            iworld_turns(w, 1);
+    }
+    assert_true(good > 2000);
+    for (unsigned i = 0; i < 3; i++) {
+        if (lives[i].p == NULL)
+            continue;
+        fake_hold(lives[i].p->ep, false);
+        target_drop_connections(w->target);
+        ipuppet_free(lives[i].p);
+    }
+    iworld_lives(w);
+}
+
 /* ---- A hostile target, on order ------------------------------------------------------------- */
 
 /* Each fault is seen by the initiator as what it is, and only as often as was ordered. */
@@ -1089,6 +1224,7 @@ main(void)
         T(data_out_pdus),
         T(unasked_data),
         T(random_messages),
+        T(lives_at_random),
         T(faults),
         T(late_data),
         T(no_device),
