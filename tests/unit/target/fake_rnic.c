@@ -16,6 +16,8 @@
 #define PRIVATE_PAD 196 /* what is carried, whatever was given */
 #define BATCH       7u  /* completions of one callback */
 
+void *(*fake_alloc)(size_t size) = malloc;
+
 struct fake_region {
     struct rnic_mr mr;
     uint8_t *addr;
@@ -67,7 +69,7 @@ put_message(struct fake_message *list, unsigned *count, const void *bytes, uint3
     struct fake_message *m = &list[(*count)++];
 
     assert_true(*count <= FAKE_MESSAGES);
-    *m = (struct fake_message){.bytes = malloc(len + 1), .len = len, .invalidate = invalidate};
+    *m = (struct fake_message){.bytes = fake_alloc(len + 1), .len = len, .invalidate = invalidate};
     assert_non_null(m->bytes);
     memcpy(m->bytes, bytes, len);
 }
@@ -253,9 +255,10 @@ later(struct fake_ep *e)
 static struct fake_ep *
 fake_ep_new(struct fake_rnic *r)
 {
-    struct fake_ep *e = calloc(1, sizeof(*e));
+    struct fake_ep *e = fake_alloc(sizeof(*e));
 
     assert_non_null(e);
+    memset(e, 0, sizeof(*e));
     e->rnic = r;
     e->ep.ops = r->loop->rnic;
     e->ep.loop = r->loop;

@@ -48,6 +48,10 @@ struct fake_rnic {
     unsigned eps;     /* that are not closed, listeners too */
 };
 
+/* What the fake itself allocates with; malloc, unless a test that makes that fail says otherwise.
+ */
+extern void *(*fake_alloc)(size_t size);
+
 /* Gives l this device. */
 void fake_rnic_init(struct fake_rnic *r, struct loop *l);
 

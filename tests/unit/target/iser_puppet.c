@@ -71,7 +71,7 @@ iworld_turns(struct iworld *w, unsigned n)
 }
 
 struct ipuppet *
-ipuppet_new(struct iworld *w, uint8_t flags)
+ipuppet_begin(struct iworld *w, uint8_t flags)
 {
     struct ipuppet *p = calloc(1, sizeof(*p));
     uint8_t priv[ISER_PRIVATE_LEN];
@@ -89,6 +89,14 @@ ipuppet_new(struct iworld *w, uint8_t flags)
                                        .addr = p->mem,
                                        .len = MEM_SIZE,
                                        .access = RNIC_PEER_READS | RNIC_PEER_WRITES});
+    return p;
+}
+
+struct ipuppet *
+ipuppet_new(struct iworld *w, uint8_t flags)
+{
+    struct ipuppet *p = ipuppet_begin(w, flags);
+
     iworld_turns(w, 3);
     return p;
 }

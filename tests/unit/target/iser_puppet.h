@@ -54,7 +54,9 @@ struct ipuppet {
     const union bhs_any *h;
 };
 
-/* Connected; flags: of the private data. */
+/* Connecting; flags: of the private data. */
+struct ipuppet *ipuppet_begin(struct iworld *w, uint8_t flags);
+/* Connected. */
 struct ipuppet *ipuppet_new(struct iworld *w, uint8_t flags);
 /* Logged in, unit attentions taken, memory opened. */
 struct ipuppet *ipuppet_session(struct iworld *w, uint8_t flags, const char *keys, size_t len);
