@@ -261,8 +261,13 @@ fake_poll(struct ibv_cq *cq, int n, struct ibv_wc *wc)
 static int
 fake_notify(struct ibv_cq *cq, int solicited)
 {
+    void (*before)(void) = fake.before_arm;
+
     assert_int_equal(solicited, 0);
     fake.notifies++;
+    fake.before_arm = NULL;
+    if (before != NULL)
+        before();
     ((struct fake_cq *)(void *)cq)->armed = true;
     return 0;
 }
@@ -716,10 +721,21 @@ fake_send(const struct fake_qp *q, uint32_t n)
     return &q->send[(q->send_tail + n) % FAKE_QUEUE];
 }
 
+/* The library takes a window's rkey when it gets the chain: a second bind of it would be of one
+ * that is no more. */
+static void
+check_bind(const struct ibv_send_wr *first, const struct ibv_send_wr *wr)
+{
+    assert_int_equal(wr->bind_mw.rkey, ibv_inc_rkey(wr->bind_mw.mw->rkey));
+    for (; first != wr; first = first->next)
+        assert_true(first->opcode != IBV_WR_BIND_MW || first->bind_mw.mw != wr->bind_mw.mw);
+}
+
 static int
 fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
 {
     struct fake_qp *q = (struct fake_qp *)(void *)qp;
+    const struct ibv_send_wr *first = wr;
 
     for (unsigned n = 0; wr != NULL; wr = wr->next, n++) {
         uint32_t at = q->send_head % FAKE_QUEUE;
@@ -728,8 +744,8 @@ fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **b
         if (fake.post_errno != 0 && n == fake.post_bad)
             return fake.post_errno;
         assert_true(fake_sends(q) + q->send_held < q->max_send);
-        if (wr->opcode == IBV_WR_BIND_MW) /* it is found by the rkey that it has */
-            assert_int_equal(wr->bind_mw.rkey, ibv_inc_rkey(wr->bind_mw.mw->rkey));
+        if (wr->opcode == IBV_WR_BIND_MW)
+            check_bind(first, wr);
         assert_true(wr->num_sge <= 2);
         q->send[at] = *wr;
         for (int i = 0; i < wr->num_sge; i++)

@@ -40,7 +40,8 @@ struct fake_verbs {
     bool poll_broken;
     unsigned fail_at; /* the how many-th call that makes something fails with ENOMEM; 0: none */
     bool cq_exact;    /* completion queues are not larger than asked for */
-    int first_cqe;    /* != 0: what the first completion queue is limited to */
+    void (*before_arm)(void); /* called once, just before a queue is armed */
+    int first_cqe;            /* != 0: what the first completion queue is limited to */
 
     /* What has been done. */
     unsigned made; /* calls that make something */

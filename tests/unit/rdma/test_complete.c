@@ -209,6 +209,8 @@ test_many(void **state)
         }
         assert_int_equal(rnic_post_send(o.ep, wr, 100), 0);
         assert_int_equal(rnic_post_recv(o.ep, rv, 100), 0);
+        assert_int_equal(rnic_post_send(o.ep, wr, 1), -EAGAIN); /* whatever it was rounded up to */
+        assert_int_equal(rnic_post_recv(o.ep, rv, 1), -EAGAIN);
         for (int i = 0; i < 100; i++)
             fake_send_done(o.qp, IBV_WC_SUCCESS);
         for (int i = 0; i < 100; i++)
@@ -249,6 +251,8 @@ test_post_fails(void **state)
     world_turn(&w);
     assert_int_equal(o.nwc, 2); /* those that were posted come back */
     assert_true(o.wc[0].id == 0 && o.wc[1].id == 1);
+    for (uint64_t i = 0; i < 8; i++) /* and the others have no place */
+        assert_int_equal(owner_send(&o, i, false), 0);
     owner_close(&o);
     world_end(&w);
 }
@@ -361,49 +365,70 @@ test_no_further_queue(void **state)
     world_end(&w);
 }
 
+/* A connection that ends at once, with all that it may have under way. */
+static void
+fill_and_end(void *user)
+{
+    struct owner *o = user;
+
+    o->resolved++;
+    o->qp = fake_qp_of(o->id);
+    for (uint32_t k = 0; k < 200; k++)
+        assert_int_equal(owner_recv(o, 1000 + k), 0);
+    rnic_disconnect(o->ep);
+    for (uint32_t k = 0; k < 200; k++)
+        assert_int_equal(owner_send(o, k, false), 0);
+    for (uint32_t k = 0; k < 200; k++) {
+        fake_recv_done(o->qp, IBV_WC_WR_FLUSH_ERR, 0, 0, 0);
+        fake_send_done(o->qp, IBV_WC_WR_FLUSH_ERR);
+    }
+}
+
 /* What a closed connection has left in the queue is dropped, and its room is given away only when
  * it is known to be empty: the fake asserts that nothing overflows. */
 static void
 test_left_overs(void **state)
 {
-    static const struct rnic_depth d = {.send = 128, .recv = 128};
+    static const struct rnic_depth d = {.send = 200, .recv = 200};
+    static struct rnic_events ev;
     struct verbs_world w;
     struct owner *a = &many[0], *b = &many[1];
 
     (void)state;
+    ev = owner_events;
+    ev.resolved = fill_and_end;
     world_begin(&w);
     fake.cq_exact = true;
     owner_init(&many[2], &w);
     owner_up(&many[2], &small_depth); /* keeps the device open */
     owner_init(a, &w);
     owner_up(a, &d);
-    for (uint32_t k = 0; k < 128; k++) {
+    for (uint32_t k = 0; k < 200; k++) {
         assert_int_equal(owner_recv(a, k), 0);
         assert_int_equal(owner_send(a, k, false), 0);
     }
-    for (uint32_t k = 0; k < 128; k++) {
+    for (uint32_t k = 0; k < 200; k++) {
         fake_recv_done(a->qp, IBV_WC_SUCCESS, 1, 0, 0);
         fake_send_done(a->qp, IBV_WC_SUCCESS);
     }
     owner_close(a);
     owner_init(b, &w);
     assert_int_equal(owner_resolve(b, &d), 0);
+    rnic_set_events(b->ep, &ev, b);
+    /* These come before completions, since their descriptor was watched first. */
     fake_cm(b->id, RDMA_CM_EVENT_ADDR_RESOLVED, 0, NULL, 0);
     fake_cm(b->id, RDMA_CM_EVENT_ROUTE_RESOLVED, 0, NULL, 0);
-    /* The events of connections come first, since their descriptor was watched first. */
-    world_turn(&w);
-    b->qp = fake_qp_of(b->id);
-    assert_int_equal(rnic_connect(b->ep, NULL, 0, NULL), 0);
-    fake_cm(b->id, RDMA_CM_EVENT_ESTABLISHED, 0, NULL, 0);
-    for (uint32_t k = 0; k < 128; k++)
-        assert_int_equal(owner_recv(b, 1000 + k), 0);
-    for (uint32_t k = 0; k < 128; k++)
-        fake_recv_done(b->qp, IBV_WC_SUCCESS, 1, 0, 0);
     for (int i = 0; i < 10; i++)
         world_turn(&w);
     assert_int_equal(a->nwc, 0);
-    assert_int_equal(b->nwc, 128);
+    assert_int_equal(b->nwc, 400);
     assert_int_equal(b->wc[0].id, 1000);
+    assert_int_equal(fake.resizes, 2);
+    owner_close(b); /* and when it is, the room is had again */
+    world_turn(&w);
+    owner_init(b, &w);
+    owner_up(b, &d);
+    assert_int_equal(fake.resizes, 2);
     owner_close(b);
     owner_close(&many[2]);
     world_end(&w);
@@ -580,6 +605,38 @@ test_waking(void **state)
     world_end(&w);
 }
 
+static struct owner *racing;
+
+static void
+completes_now(void)
+{
+    fake_recv_done(racing->qp, IBV_WC_SUCCESS, 1, 0, 0);
+}
+
+/* What completes just before a queue is armed makes no event. */
+static void
+test_waking_race(void **state)
+{
+    struct verbs_world w;
+    struct owner o;
+
+    (void)state;
+    world_begin(&w);
+    owner_init(&o, &w);
+    racing = &o;
+    owner_up(&o, &small_depth);
+    world_turn(&w);
+    assert_int_equal(owner_recv(&o, 1), 0);
+    assert_int_equal(owner_recv(&o, 2), 0);
+    fake_recv_done(o.qp, IBV_WC_SUCCESS, 1, 0, 0);
+    fake.before_arm = completes_now;
+    world_turn(&w);
+    assert_int_equal(o.nwc, 2);
+    assert_int_equal(fake.cq_events, 1);
+    owner_close(&o);
+    world_end(&w);
+}
+
 /* With much to do others have their turn between, and nothing is armed meanwhile. */
 static void
 test_fairness(void **state)
@@ -682,6 +739,7 @@ main(void)
         cmocka_unit_test(test_closed_inside_of_two_queues),
         cmocka_unit_test(test_begun_inside),
         cmocka_unit_test(test_waking),
+        cmocka_unit_test(test_waking_race),
         cmocka_unit_test(test_fairness),
         cmocka_unit_test(test_spinning),
     };

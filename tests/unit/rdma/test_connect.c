@@ -43,6 +43,25 @@ test_up_and_closed(void **state)
     world_end(&w);
 }
 
+/* No more RDMA Reads are agreed on than the device can do. */
+static void
+test_reads_of_a_small_device(void **state)
+{
+    struct verbs_world w;
+    struct owner o;
+
+    (void)state;
+    world_begin(&w);
+    fake.attr.max_qp_rd_atom = 3;
+    fake.attr.max_qp_init_rd_atom = 0;
+    owner_init(&o, &w);
+    owner_up(&o, &small_depth);
+    assert_int_equal(fake.param.responder_resources, 3);
+    assert_int_equal(fake.param.initiator_depth, 0);
+    owner_close(&o);
+    world_end(&w);
+}
+
 static void
 test_source_and_family(void **state)
 {
@@ -528,6 +547,48 @@ test_device_gone_closed_inside(void **state)
     world_end(&w);
 }
 
+/* An owner that posts again whatever comes back is not called for ever. */
+static void
+post_again(void *user, const struct rnic_wc *wc, unsigned n)
+{
+    struct owner *o = user;
+
+    o->nwc += n;
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(wc[i].recv ? owner_recv(o, wc[i].id) : owner_send(o, wc[i].id, false), 0);
+}
+
+static void
+test_posted_again(void **state)
+{
+    static struct rnic_events ev;
+
+    (void)state;
+    ev = owner_events;
+    ev.completed = post_again;
+    for (int gone = 0; gone <= 1; gone++) {
+        struct verbs_world w;
+        struct owner o;
+
+        world_begin(&w);
+        owner_init(&o, &w);
+        owner_up(&o, &small_depth);
+        rnic_set_events(o.ep, &ev, &o);
+        fake.modify_errno = gone ? EIO : 0;
+        assert_int_equal(owner_recv(&o, 1), 0);
+        assert_int_equal(owner_recv(&o, 2), 0);
+        rnic_disconnect(o.ep);
+        if (!gone) {
+            fake_recv_done(o.qp, IBV_WC_WR_FLUSH_ERR, 0, 0, 0);
+            fake_recv_done(o.qp, IBV_WC_WR_FLUSH_ERR, 0, 0, 0);
+        }
+        world_turn(&w);
+        assert_in_range(o.nwc, 4, 60); /* in one turn */
+        owner_close(&o);
+        world_end(&w);
+    }
+}
+
 /* A device that fails takes all its connections with it, whoever closes which meanwhile. */
 static void
 test_queue_fails_for_all(void **state)
@@ -733,6 +794,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_up_and_closed),
+        cmocka_unit_test(test_reads_of_a_small_device),
         cmocka_unit_test(test_source_and_family),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_nothing_for_others_to_do),
@@ -748,6 +810,7 @@ main(void)
         cmocka_unit_test(test_receives_after_the_end),
         cmocka_unit_test(test_device_gone),
         cmocka_unit_test(test_device_gone_closed_inside),
+        cmocka_unit_test(test_posted_again),
         cmocka_unit_test(test_queue_fails_for_all),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_listen_refuses),
