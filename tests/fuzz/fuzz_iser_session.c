@@ -774,6 +774,8 @@ fuzz_one(const uint8_t *data, size_t len)
     }
     CHECK(len > 1 || got == 0); /* nobody has lied */
     CHECK(sim_now_ns(w.sim) - begun < OPEN_S);
+    if (options & 64) /* refused where it is not known how, and then it is memory as any other */
+        (void)lunette_register(w.ctx, memory, sizeof(memory), &err);
     if (lun != NULL) {
         for (unsigned i = 0; i < ROUNDS; i++)
             use(&w, lun);

@@ -113,12 +113,13 @@ struct ls_fault {
 
 struct ls_plan {
     uint64_t seed;
-    bool rdma;        /* transport=iser */
-    bool no_windows;  /* its device has no memory windows */
-    uint32_t windows; /* ... so many; 0: enough */
-    bool keep_stags;  /* its target leaves them for us to invalidate */
-    bool registers;   /* the program has registered the memory of its requests */
-    bool keys_stay;   /* STags are valid as long as their connection: there are no windows */
+    bool rdma;            /* transport=iser */
+    bool no_windows;      /* its device has no memory windows */
+    uint32_t windows;     /* ... so many; 0: enough */
+    uint32_t memlock_mib; /* how much of it a process may have at a device; 0: any */
+    bool keep_stags;      /* its target leaves them for us to invalidate */
+    bool registers;       /* the program has registered the memory of its requests */
+    bool keys_stay;       /* STags are valid as long as their connection: there are no windows */
     uint32_t luns, queues, depth;
     bool mends;   /* nothing is wrong but what is repaired without the loss of a connection */
     bool keeps;   /* ... and connections are cut one by one, at level 2: no session is lost */

@@ -441,6 +441,8 @@ plan_rdma(struct ls_plan *p, uint64_t *x)
     for (uint32_t i = 0; i < p->nfaults; i++)
         p->cache |= p->fault[i].kind == FAULT_CRASH;
     (void)snprintf(p->options + len, sizeof(p->options) - len, "&transport=iser%s", ways[way]);
+    if (p->luns == 1 && p->two_loops && draw(x, 3) == 0) /* less than a pool likes to have */
+        p->memlock_mib = 5 + (uint32_t)draw(x, 6);
 }
 
 void
@@ -488,8 +490,9 @@ ls_plan_print(const struct ls_plan *p)
     if (p->reserves)
         (void)printf("  the LUNs are reserved\n");
     if (p->rdma)
-        (void)printf("  over RDMA%s%s\n", p->no_windows ? ", without memory windows" : "",
-                     p->registers ? ", with registered memory" : "");
+        (void)printf("  over RDMA%s%s; locked memory %u MiB, windows %u (0: any)\n",
+                     p->no_windows ? ", without memory windows" : "",
+                     p->registers ? ", with registered memory" : "", p->memlock_mib, p->windows);
     if (p->cancel || p->limit_ms > 0)
         (void)printf("  requests may take %u ms (0: no limit)%s\n", p->limit_ms,
                      p->cancel ? ", and are canceled now and then" : "");

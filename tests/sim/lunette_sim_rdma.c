@@ -101,6 +101,7 @@ config_of(const struct ls_plan *p)
         cfg = sim_rdma_rough;
     cfg.no_windows = p->no_windows;
     cfg.max_windows = p->windows;
+    cfg.memlock = (uint64_t)p->memlock_mib << 20;
     return cfg;
 }
 
