@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The same seed is the same world, to the last byte and nanosecond: else no failure could be replayed.
-# usage: same_again.sh LUNETTE-SIM COUNT
-seed=1
-while [ "$seed" -le "$2" ]; do
+# usage: same_again.sh LUNETTE-SIM COUNT [FIRST]
+seed=${3:-1}
+end=$((seed + $2))
+while [ "$seed" -lt "$end" ]; do
     first=$("$1" --seed "$seed" 2>&1 | tail -n 1)
     again=$("$1" --seed "$seed" --trace 2>&1 | tail -n 1)
     if [ "$first" != "$again" ]; then
