@@ -159,6 +159,7 @@ take_over(struct ls_world *w, struct ls_session *se)
 /* A session whose opening was given up, and which the one that died had not undone yet. */
 struct left {
     struct ls_world *w;
+    struct logout_config lc;
     struct iscsi_logout *logout;
 };
 
@@ -183,14 +184,34 @@ is_wanted(const struct ls_world *w, uint32_t sid)
     return false;
 }
 
+static void
+log_left_out(struct left *l)
+{
+    if (session_logout_task(l->w->ctx->ctl, &l->lc, left_is_gone, l, &l->logout) < 0)
+        ls_fail(l->w, "a session that nobody has cannot be ended");
+}
+
+static void
+left_is_known(void *user, const struct iscsi_reply *rep)
+{
+    struct left *l = user;
+
+    if (rep->err == 0)
+        l->lc.conns[0].ep = rep->r.conn.ep;
+    ls_memory_pause(true);
+    log_left_out(l);
+    ls_memory_pause(false);
+}
+
 /* What was never started the data plane undoes by itself. */
 static void
 end_left(struct ls_world *w, uint32_t sid)
 {
     const struct iscsi_session *pub = dataplane_session(w->ctx->dp, sid);
     const struct session *s;
-    struct logout_config lc = {.sid = sid, .nconns = 1, .skip_request = true};
+    struct iscsi_uevent ask = {.type = ISCSI_UEVENT_GET_CONN, .sid = sid};
     struct left *l;
+    int r = 0;
 
     if (pub == NULL || is_wanted(w, sid))
         return;
@@ -198,11 +219,17 @@ end_left(struct ls_world *w, uint32_t sid)
     if (s->state == ISCSI_STATE_FREE || list_empty(&s->conns))
         return;
     ls_say(w, "session id %u is ended, which nobody has", sid);
-    lc.conns[0].cid = container_of(s->conns.next, struct conn, node)->pub.cid;
+    ask.cid = container_of(s->conns.next, struct conn, node)->pub.cid;
     l = steady_calloc(1, sizeof(*l));
     l->w = w;
-    if (session_logout_task(w->ctx->ctl, &lc, left_is_gone, l, &l->logout) < 0)
-        ls_fail(w, "a session that nobody has cannot be ended");
+    l->lc = (struct logout_config){.sid = sid, .nconns = 1, .skip_request = true};
+    l->lc.conns[0].cid = ask.cid;
+    if (w->plan.rdma) /* an endpoint of the transport's own is there, too */
+        r = ctl_request(w->ctx->ctl, &ask, NULL, 0, left_is_known, l);
+    else
+        log_left_out(l);
+    if (r < 0)
+        ls_fail(w, "a control plane cannot ask");
     w->ctl.adoptions++;
 }
 
