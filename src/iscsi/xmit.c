@@ -47,8 +47,7 @@ split_unsolicited(struct task *t)
     uint32_t imm = 0;
 
     if (__builtin_expect(t->pub.conn->all_or_none, 0)) {
-        t->pub.imm_count =
-            p->imm_data && unasked == len && len <= t->pub.conn->max_xmit_dlength ? len : 0;
+        t->pub.imm_count = iscsi_is_immediate(t->pub.conn, t->pub.sc) ? len : 0;
         return;
     }
     if (p->imm_data)

@@ -358,6 +358,18 @@ iscsi_task_of(const struct iscsi_conn *c, struct be32 itt)
                : NULL;
 }
 
+/* With all_or_none: all that the command writes goes with it.  It has no header segments then (its
+ * CDB is short, and it does not read as well), since a target's receives have room for a header
+ * without them and MaxRecvDataSegmentLength, and real ones for no more. */
+static inline bool
+iscsi_is_immediate(const struct iscsi_conn *c, const struct scsi_cmd *sc)
+{
+    const struct iscsi_session_params *p = &c->session->params;
+
+    return p->imm_data && sc->out.len <= p->first_burst && sc->out.len <= c->max_xmit_dlength &&
+           sc->out.len > 0 && sc->in.len == 0 && sc->cdb_len <= 16;
+}
+
 /* An endpoint of a transport that connects by itself. */
 struct iscsi_endpoint {
     const struct iscsi_transport *tt;

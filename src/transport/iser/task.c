@@ -12,15 +12,6 @@
 #include "wire/flight.h"
 #include "wire/pdu.h"
 
-/* A write goes wholly as immediate data, or wholly when the target reads it (conn->all_or_none). */
-static bool
-iser_is_immediate(const struct iscsi_conn *c, uint32_t len)
-{
-    const struct iscsi_session_params *p = &c->session->params;
-
-    return p->imm_data && len <= p->first_burst && len <= c->max_xmit_dlength;
-}
-
 /* ---- out ------------------------------------------------------------------------------------ */
 
 static int
@@ -51,7 +42,7 @@ alloc_command(struct iser_ep *e, struct iser_task *it, const struct iscsi_task *
 {
     const struct scsi_cmd *sc = t->sc;
     uint32_t out = sc->out.len, in = sc->in.len;
-    bool immediate = out > 0 && iser_is_immediate(t->conn, out);
+    bool immediate = iscsi_is_immediate(t->conn, sc);
     uint32_t nmw = 0;
 
     if (e->way == ISER_WAY_WINDOW)

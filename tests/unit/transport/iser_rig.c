@@ -247,9 +247,7 @@ rig_queue(struct rig_cmd *c)
     r.cmd[slot] = c;
     t->state = ISCSI_TASK_RUNNING;
     assert_true(t->hdr_max >= ISCSI_HDR_MAX - 4);
-    /* as split_unsolicited, with all_or_none */
-    if (r.session->params.imm_data && out <= r.session->params.first_burst &&
-        out <= r.conn->max_xmit_dlength)
+    if (iscsi_is_immediate(r.conn, &c->sc)) /* as split_unsolicited, with all_or_none */
         t->imm_count = out;
     bhs_init(t->hdr, ISCSI_OP_SCSI_CMD,
              (uint8_t)(ISCSI_FLAG_FINAL | (in > 0 ? ISCSI_CMD_READ : 0) |

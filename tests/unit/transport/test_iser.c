@@ -357,6 +357,37 @@ writes(void **state)
     }
 }
 
+/* Receives of targets have no room for header segments and all the data of a PDU. */
+static void
+with_header_segments(void **state)
+{
+    static const struct {
+        uint32_t in;
+        uint16_t cdb_len;
+        uint8_t flags; /* of the iSER header */
+    } rows[] = {{0, 16, 0x10}, {0, 32, 0x18}, {512, 16, 0x1c}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct rnic_wr *wr;
+        struct rig_cmd c = {.sc.cdb_len = rows[i].cdb_len};
+
+        rig_start(false, NULL);
+        c.iov[0] = (struct iovec){buf, ISER_DSEG_MAX};
+        c.iov[1] = (struct iovec){buf2, rows[i].in};
+        c.sc.out = sg_from_iov(&c.iov[0], 1, 0, ISER_DSEG_MAX);
+        if (rows[i].in > 0)
+            c.sc.in = sg_from_iov(&c.iov[1], 1, 0, rows[i].in);
+        assert_int_equal(rig_queue(&c), 0);
+        rig_flush();
+        assert_int_equal(rig_sent(&wr)->flags, rows[i].flags);
+        assert_int_equal(wr->nsge, rows[i].flags == 0x10 ? 2 : 1);
+        fake_rnic_sends_done(fake_rnic, RNIC_OK);
+        rig_answer(&c, 0, 0);
+        rig_free();
+    }
+}
+
 /* Bidirectional, and in pieces that are not in one. */
 static void
 both_ways(void **state)
@@ -997,6 +1028,7 @@ main(void)
         cmocka_unit_test(slots_come_back),
         cmocka_unit_test(reads),
         cmocka_unit_test(writes),
+        cmocka_unit_test(with_header_segments),
         cmocka_unit_test(both_ways),
         cmocka_unit_test(local_invalidation),
         cmocka_unit_test(wrong_invalidation),
