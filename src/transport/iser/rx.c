@@ -243,8 +243,8 @@ static void
 completed_one(struct iser_ep *e, const struct rnic_wc *wc)
 {
     if (wc->recv) {
-        assert(e->posted > 0);
-        e->posted--;
+        assert(e->posted > 0 || e->unsure);
+        e->posted -= e->posted > 0;
     }
     if (wc->status != RNIC_OK)
         completed_badly(e, wc);

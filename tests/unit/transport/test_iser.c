@@ -828,6 +828,16 @@ no_memory(void **state)
     assert_int_equal(tt->bind_conn(r.conn, 7, r.ep, true, &err), -EIO);
     rig_free();
 
+    /* Some have been posted, and come back. */
+    rig_up(false, NULL, 16);
+    fake_rnic->fail_recv = -EIO;
+    fake_rnic->recv_some = 5;
+    assert_int_equal(tt->bind_conn(r.conn, 7, r.ep, true, &err), -EIO);
+    assert_true(fake_rnic->disconnected);
+    fake_rnic_flush(fake_rnic);
+    assert_int_equal(r.failures, 0); /* it was not bound */
+    rig_free();
+
     /* The pool is smaller, where no size was asked for. */
     rig_bind(false, NULL);
     fake_rnic->fail_reg = 2;
