@@ -41,7 +41,7 @@ iser_room_work(struct loop_work *w)
 {
     struct iser_conn *ic = container_of(w, struct iser_conn, room_work);
 
-    if (ic->ep->want_xmit) {
+    if (ic->ep->want_xmit && iser_ep_works(ic->ep)) {
         ic->ep->want_xmit = false;
         ic->conn->up->queue_xmit(ic->conn);
     }

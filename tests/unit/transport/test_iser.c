@@ -694,6 +694,26 @@ ends(void **state)
     }
 }
 
+/* Nobody is told of room after stop_conn. */
+static void
+stopped_when_there_is_room(void **state)
+{
+    struct rig_cmd a, b;
+
+    (void)state;
+    rig_start(false, "iser_pool=1M");
+    assert_int_equal(rig_command(&a, buf, 524288, buf2, 524288), 0);
+    assert_int_equal(rig_command(&b, buf, 512, NULL, 0), -EAGAIN);
+    rig_flush();
+    a.task->state = ISCSI_TASK_COMPLETED;
+    assert_int_equal(tt->cleanup_task(a.task), 0);
+    r.cmd[0] = NULL;
+    assert_int_equal(tt->stop_conn(r.conn, STOP_CONN_TERM), -EINPROGRESS);
+    fake_turn(&r.fl);
+    assert_int_equal(r.xmits, 0);
+    rig_free();
+}
+
 /* The target leaves, and what is posted comes back only when we leave, too; or never. */
 static void
 leaves(void **state)
@@ -1046,6 +1066,7 @@ main(void)
         cmocka_unit_test(full),
         cmocka_unit_test(places),
         cmocka_unit_test(ends),
+        cmocka_unit_test(stopped_when_there_is_room),
         cmocka_unit_test(leaves),
         cmocka_unit_test(stopped_unflushed),
         cmocka_unit_test(bad_messages),
