@@ -13,6 +13,10 @@
 #include "target/state/conn.h"
 #include "wire/iser.h"
 
+/* Bytes of a receive: header segments may come beside all the data that was agreed on, as many of
+ * them as whoever declares no MaxAHSLength takes (RFC 7145 6.8). */
+#define TGT_ISER_RECV_LEN (ISER_RECV_LEN + 256u)
+
 #define TGT_ISER_LOGIN_RECVS 8           /* receives until a connection is logged in */
 #define TGT_ISER_EXTRA_RECVS 32          /* ... then, beside one for each command of its queue */
 #define TGT_ISER_LOGIN_ARENA (32u << 10) /* bytes: of what a login sends */

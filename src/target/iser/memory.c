@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define RECV_STRIDE ((ISER_RECV_LEN + 63u) & ~63u)
+#define RECV_STRIDE ((TGT_ISER_RECV_LEN + 63u) & ~63u)
 #define POST_BATCH  32u
 
 /* The slab and the place in it. */
@@ -41,7 +41,7 @@ recv_request(struct tgt_iser *f, uint32_t recv)
 
     return (struct rnic_recv){.id = recv,
                               .sge = {.addr = s->mem + (size_t)at * RECV_STRIDE,
-                                      .len = ISER_RECV_LEN,
+                                      .len = TGT_ISER_RECV_LEN,
                                       .lkey = s->mr->lkey}};
 }
 

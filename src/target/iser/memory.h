@@ -17,7 +17,7 @@ int tgt_memory_grow(struct tgt_iser *f, uint32_t commands, struct lunette_error 
 /* Frees all; f->ep is closed. */
 void tgt_memory_fini(struct tgt_iser *f);
 
-/* The bytes of a receive, ISER_RECV_LEN of them. */
+/* The bytes of a receive, TGT_ISER_RECV_LEN of them. */
 uint8_t *tgt_memory_recv(struct tgt_iser *f, uint32_t recv);
 
 /* Posts a receive again.  0 or -errno. */

@@ -176,6 +176,35 @@ immediate_data(void **state)
     ipuppet_free(p);
 }
 
+/* Header segments, and behind them all the data that a PDU may have (RFC 7145 6.8). */
+static void
+header_segments(void **state)
+{
+    struct iworld *w = *state;
+    struct ipuppet *p = ipuppet_session(w, PLAIN, KEYS("ImmediateData=Yes"));
+    uint8_t cdb[CDB_MAX], msg[ISER_HDRS_LEN + 8 + ISER_DSEG_MAX] = {0};
+    struct bhs_scsi_cmd h;
+
+    bhs_init(&h, ISCSI_OP_SCSI_CMD, WR);
+    lun_store(h.lun, lun_from_number(0));
+    h.itt = put32(++p->itt);
+    h.cmd_sn = put32(p->cmd_sn++);
+    h.exp_stat_sn = put32(p->exp_stat_sn);
+    h.edtl = put32(ISER_DSEG_MAX);
+    h.ahs_words = 2;
+    h.dseg_len = put24(ISER_DSEG_MAX);
+    (void)cdb_write16(cdb, 5, ISER_DSEG_MAX / 512, 0);
+    memcpy(h.cdb, cdb, sizeof(h.cdb));
+    iser_put((struct iser_hdr *)(void *)msg, NULL, NULL);
+    memcpy(msg + ISER_LEN, &h, sizeof(h));
+    assert_int_equal(ahs_put_bidi(msg + ISER_HDRS_LEN, 8, 0), 8);
+    fill(msg + ISER_HDRS_LEN + 8, ISER_DSEG_MAX, 5);
+    fake_say(p->ep, msg, sizeof(msg));
+    assert_int_equal(ipuppet_status(p, p->itt), SCSI_GOOD);
+    assert_memory_equal(disk(w) + 5 * 512, msg + ISER_HDRS_LEN + 8, ISER_DSEG_MAX);
+    ipuppet_free(p);
+}
+
 /* Residuals, and not a byte behind what was expected. */
 static void
 residuals(void **state)
@@ -687,6 +716,10 @@ long_messages(void **state)
 
     nop_init(p, &nop);
     ipuppet_send(p, NULL, NULL, &nop, data, ISER_DSEG_MAX + 4);
+    end_with(p, "the limit is 8192");
+    p = ipuppet_session(w, PLAIN, KEYS(""));
+    nop_init(p, &nop);
+    ipuppet_send(p, NULL, NULL, &nop, data, ISER_DSEG_MAX + 260);
     end_with(p, "longer than what was agreed on");
     p = ipuppet_session(w, PLAIN, KEYS(""));
     nop_init(p, &nop);
@@ -1202,6 +1235,7 @@ main(void)
         T(reads_and_writes),
         T(deep_queue),
         T(immediate_data),
+        T(header_segments),
         T(residuals),
         T(sense_data),
         T(stags_are_invalidated),
