@@ -15,6 +15,10 @@
  * tells of each.  A command that then goes again is ignored, and waits for its time limit.  So the
  * target is asked by a ping, behind the answer that has cleared the connection: LIO sends nothing
  * on that connection before the other one has ended.  It waits for the number if it says so again.
+ *
+ * The number that it waits for may be nobody's: its command was aborted before it was acknowledged,
+ * and what the target knew of that went with a connection.  Where commands wait for their numbers
+ * behind it, a NOP-Out takes it at once.
  */
 #include "iscsi/internal.h"
 
@@ -104,16 +108,31 @@ again_ask(struct session *s)
     loop_defer(s->pub.loop, &s->ask_work);
 }
 
+/* Commands wait until the target comes to their numbers, and it waits for one that nobody has. */
+static bool
+held_by_gap(const struct session *s)
+{
+    LIST_FOREACH (n, &s->unassigned) {
+        if (to_task(container_of(n, struct iscsi_task, node))->unsure)
+            return iscsi_has_gap(s);
+    }
+    return false;
+}
+
 /* Decides on those of which that is possible by now. */
 static void
 decide(struct session *s)
 {
     const struct task *first = waited_for(s);
+    bool gap = first == NULL && held_by_gap(s);
 
-    if (first != NULL && !said_again(s)) {
+    if ((first != NULL || gap) && !said_again(s)) {
         again_ask(s);
         first = NULL;
+        gap = false;
     }
+    if (gap)
+        iscsi_fill_gap(s);
     s->unsure = false;
     LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
@@ -171,9 +190,12 @@ iscsi_again_told(struct session *s, const struct task *ping)
 void
 iscsi_again_lost(struct session *s, const struct task *ping)
 {
-    if (ping != s->again_ping)
+    bool filler = ping->kind == TASK_PING && (ping->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0;
+
+    if (ping == s->again_ping)
+        forget_answer(s);
+    else if (!filler)
         return;
-    forget_answer(s);
     loop_defer(s->pub.loop, &s->again_work);
 }
 

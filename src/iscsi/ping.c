@@ -191,10 +191,8 @@ somebody_has(const struct session *s, uint32_t cmd_sn)
     return false;
 }
 
-/* The target waits for a number that was used, and whose command has ended: it was aborted before
- * the target had acknowledged it, and what the target knew of that was lost with a connection. */
-static bool
-has_gap(const struct session *s)
+bool
+iscsi_has_gap(const struct session *s)
 {
     return s->state == ISCSI_STATE_LOGGED_IN && s->win.exp_cmdsn != s->win.cmdsn &&
            !somebody_has(s, s->win.exp_cmdsn);
@@ -206,7 +204,7 @@ iscsi_fill_gap(struct session *s)
     struct conn *via = iscsi_live_conn(s);
     struct task *t;
 
-    if (via == NULL || !has_gap(s) || (t = iscsi_alloc_task(s, via, TASK_PING)) == NULL)
+    if (via == NULL || !iscsi_has_gap(s) || (t = iscsi_alloc_task(s, via, TASK_PING)) == NULL)
         return;
     t->pub.cmd_sn = s->win.exp_cmdsn;
     t->numbered = true;
@@ -220,7 +218,7 @@ look_for_gap(struct session *s)
 {
     struct conn *c = iscsi_live_conn(s);
 
-    if (!has_gap(s) || s->win.exp_cmdsn != s->gap_sn || c == NULL) {
+    if (!iscsi_has_gap(s) || s->win.exp_cmdsn != s->gap_sn || c == NULL) {
         s->gap_sn = s->win.exp_cmdsn;
         s->gap_looks = 0;
         s->gap_ns = s->pub.loop->now_ns;

@@ -1146,6 +1146,56 @@ aborted_number_is_lost(void **state)
     world_free(w);
 }
 
+/* The same, and it is waited for only after the connection has been cleared: it is filled as soon
+ * as the target has said so again, and not where it counts the number after all, since commands
+ * wait to go again behind it.  What fills it may be lost in its turn. */
+static void
+aborted_number_is_waited_for(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) { /* counted; filled; the filler is lost */
+        struct world *w = mcs_world(25, 3, "0");
+        struct waiter x = {.w.done = eh_done};
+        struct cmd c[5];
+        uint32_t first;
+        uint16_t on;
+
+        for (int i = 0; i < 5; i++)
+            one_command(w, &c[i], true);
+        first = cmdsn_of(&c[0]);
+        assert_int_equal(cid_of(&c[1]), 2);
+        assert_int_equal(cid_of(&c[4]), 2);
+        fake_adapter.exp_cmdsn = first;
+        w->host->ops->eh_abort(w->host, &c[1].sc, &x.w);
+        fake_turn(&w->fl);
+        tmf_answered(w, ISCSI_TMF_RSP_COMPLETE);
+        cut(w, 2);
+        assert_int_equal(cleared(w, 2, first, ISCSI_LOGOUT_RSP_OK), 0);
+        tell_once(w, 3, first + 1);
+        assert_non_null(session_of(w)->again_ping);
+        assert_null(filler_of(first + 1));
+        on = session_of(w)->again_ping->pub.conn->cid;
+        told(w, on, how == 0 ? first + 4 : first + 1);
+        assert_true((filler_of(first + 1) != NULL) == (how > 0));
+        if (how == 2) {
+            on = filler_of(first + 1)->cid;
+            cut(w, on);
+            fake_advance(&w->fl, MS(1));
+            assert_int_not_equal(filler_of(first + 1)->cid, on);
+        }
+        if (how > 0) {
+            assert_int_equal(sent_for(&c[4])->cid, 2);
+            tell_once(w, filler_of(first + 1)->cid, first + 4);
+        }
+        say_again(w);
+        assert_int_not_equal(sent_for(&c[4])->cid, 2);
+        assert_int_equal(get32(sent_for(&c[4])->h.scsi_cmd.cmd_sn), first + 4);
+        answer(w, &c[4]);
+        assert_int_equal(w->blocked + w->gone, 0);
+        world_free(w);
+    }
+}
+
 /* A connection is logged out, and whoever did that dies: the next one is told when it is given up,
  * or finds it down with the session. */
 static void
@@ -1301,6 +1351,7 @@ main(int argc, char **argv)
         cmocka_unit_test(thrown_away_command_holds_all_up),
         cmocka_unit_test(filler_is_lost),
         cmocka_unit_test(aborted_number_is_lost),
+        cmocka_unit_test(aborted_number_is_waited_for),
         cmocka_unit_test(logged_out_and_left),
         cmocka_unit_test(session_is_logged_out),
         cmocka_unit_test(logged_out_without_a_warning),
