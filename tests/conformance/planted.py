@@ -62,7 +62,7 @@ ISER = {
     "part_of_a_write_at_once": ("iser/sim", ["sizes"], "src/transport/iser/iser.c", [(
         "    c->all_or_none = true;\n", "    c->all_or_none = false;\n")]),
     "counts_what_was_asked_for": ("iser/sim", ["sizes"], "src/transport/iser/rx.c", [(
-        "    return resid < len ? len - resid : 0;\n", "    return len;\n")]),
+        "    return get32(residual) < len ? len - get32(residual) : 0;\n", "    return len;\n")]),
 }
 
 
