@@ -234,6 +234,10 @@ LUNETTE_API void lunette_transports_free(struct lunette_transports *list);
  * RLIMIT_MEMLOCK for each connection by itself; one of a few MiB that is used over and over is what
  * this is for.
  *
+ * A target may read and write the data of a command in it until the command ends.  Where the device
+ * has no memory windows, or iser_stag= says pool or register, it can do so with all of the memory,
+ * as long as a session with it is connected: then it should hold nothing but data of that target.
+ *
  * Returns 0; -EINVAL: it is no memory, as with a length of 0; -EEXIST: a part of it is registered;
  * -ENOSPC: LUNETTE_REGIONS_MAX are; or what the transport of a session says, as -ENOMEM beyond
  * RLIMIT_MEMLOCK, and then nothing is registered, and the memory may be used as any other.  A
