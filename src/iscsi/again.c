@@ -108,6 +108,29 @@ again_ask(struct session *s)
     loop_defer(s->pub.loop, &s->ask_work);
 }
 
+/* Some request that is under way has that number, or is to go again with it. */
+static bool
+somebody_has(const struct session *s, uint32_t cmd_sn)
+{
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        const struct task *t = iscsi_task_at(s, slot);
+        bool there = t->pub.state == ISCSI_TASK_RUNNING || t->pub.state == ISCSI_TASK_UNASSIGNED ||
+                     (t->pub.state == ISCSI_TASK_PENDING && t->numbered);
+
+        if (there && t->pub.cmd_sn == cmd_sn && !t->old_nexus &&
+            (t->kind == TASK_SCSI || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0))
+            return true;
+    }
+    return false;
+}
+
+bool
+iscsi_has_gap(const struct session *s)
+{
+    return s->state == ISCSI_STATE_LOGGED_IN && s->win.exp_cmdsn != s->win.cmdsn &&
+           !somebody_has(s, s->win.exp_cmdsn);
+}
+
 /* Commands wait until the target comes to their numbers, and it waits for one that nobody has. */
 static bool
 held_by_gap(const struct session *s)
@@ -132,7 +155,7 @@ decide(struct session *s)
         gap = false;
     }
     if (gap)
-        iscsi_fill_gap(s);
+        loop_defer(s->pub.loop, &s->ask_work);
     s->unsure = false;
     LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));

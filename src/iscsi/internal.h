@@ -56,6 +56,9 @@ void iscsi_conn_cleared(struct session *s, const struct conn *via, uint16_t cid,
  * It may be the one that asks what number the target waits for, or takes one that nobody has. */
 void iscsi_again_told(struct session *s, const struct task *ping);
 void iscsi_again_lost(struct session *s, const struct task *ping);
+/* The target waits for a number that was used, and whose command has ended: it was aborted before
+ * the target had acknowledged it, and what the target knew of that was lost with a connection. */
+bool iscsi_has_gap(const struct session *s);
 void iscsi_again_init(struct session *s);
 /* The transport has let go of a command that is to go again. */
 void iscsi_task_again(struct session *s, struct task *t);
@@ -282,9 +285,6 @@ void iscsi_ping_start(struct conn *c);
  * hold all of them up. */
 void iscsi_stall_start(struct session *s);
 void iscsi_ping_init(struct session *s);
-/* The target waits for a number that was used, and whose command has ended: it was aborted before
- * the target had acknowledged it, and what the target knew of that was lost with a connection. */
-bool iscsi_has_gap(const struct session *s);
 /* Where the target waits for a number that no command has any more, a NOP-Out takes it there (RFC
  * 7143 7.3: the initiator plugs the gap). */
 void iscsi_fill_gap(struct session *s);

@@ -141,13 +141,17 @@ iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
 }
 
 /* Asks what number the target waits for, for iscsi/again.c, which does not wait for the answer for
- * ever, nor where there is no task for the ping. */
+ * ever, nor where there is no task for the ping; or takes it, where that is known. */
 static void
 ask_work(struct loop_work *w)
 {
     struct session *s = container_of(w, struct session, ask_work);
     struct conn *c = iscsi_conn_of_cid(s, s->again_cid);
 
+    if (s->again_known) {
+        iscsi_fill_gap(s);
+        return;
+    }
     if (c == NULL || !iscsi_conn_serves(c))
         c = iscsi_live_conn(s);
     if (c == NULL || s->again_ping != NULL ||
@@ -173,29 +177,6 @@ is_stuck(struct conn *c)
 
     return c->ping != NULL && c->pub.last_recv_ns <= c->ping_ns &&
            c->pub.loop->now_ns - c->ping_ns >= limit * LOOP_NS_PER_MS && !bytes_have_moved(c);
-}
-
-/* Some request that is under way has that number, or is to go again with it. */
-static bool
-somebody_has(const struct session *s, uint32_t cmd_sn)
-{
-    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
-        const struct task *t = iscsi_task_at(s, slot);
-        bool there = t->pub.state == ISCSI_TASK_RUNNING || t->pub.state == ISCSI_TASK_UNASSIGNED ||
-                     (t->pub.state == ISCSI_TASK_PENDING && t->numbered);
-
-        if (there && t->pub.cmd_sn == cmd_sn && !t->old_nexus &&
-            (t->kind == TASK_SCSI || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0))
-            return true;
-    }
-    return false;
-}
-
-bool
-iscsi_has_gap(const struct session *s)
-{
-    return s->state == ISCSI_STATE_LOGGED_IN && s->win.exp_cmdsn != s->win.cmdsn &&
-           !somebody_has(s, s->win.exp_cmdsn);
 }
 
 void
