@@ -175,8 +175,8 @@ LUNETTE_API int lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lune
 
 /* ---- transports ----------------------------------------------------------------------------
  *
- * What carries sessions: "tcp", which is built in, and others out of shared objects, see
- * liblunette(3).  A URL chooses one with transport=NAME. */
+ * What carries sessions: "tcp" and "iser" (RDMA), which are built in, and others out of shared
+ * objects, see liblunette(3).  A URL chooses one with transport=NAME. */
 
 enum lunette_transport_from {
     LUNETTE_TRANSPORT_BUILT_IN,
