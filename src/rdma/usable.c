@@ -64,7 +64,7 @@ verbs_no_device(struct lunette_error *err, int e)
         return lunette_fail(err, -ENODEV, LUNETTE_DOM_OS, ENODEV,
                             "this machine has no RDMA device: load the driver of its card, or make "
                             "a soft one (rdma link add rxe0 type rxe netdev NAME), or use "
-                            "transport=tcp");
+                            "TCP");
     return lunette_fail(err, -ENODEV, LUNETTE_DOM_OS, ENODEV,
                         "this machine has an RDMA device that this process cannot use: it needs a "
                         "driver in user space (package ibverbs-providers) and the files of "
