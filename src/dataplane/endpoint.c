@@ -251,9 +251,12 @@ dp_serve_ep_poll(struct dataplane *dp, const struct iscsi_uevent *ev, struct isc
         return dp_ep_missing(ev, rep);
     r = e->state != 0 ? e->state : e->pub.tt->ep_poll(&e->pub);
     TRACE(dp->loop, ep_poll, ev->ep, r);
-    if (r < 0)
-        return lunette_fail(&rep->why, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "cannot connect: %s",
-                            errno_text(-r));
+    if (r < 0) {
+        (void)lunette_fail(&rep->why, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "%s", errno_text(-r));
+        if (e->pub.tt->ep_why != NULL)
+            e->pub.tt->ep_why(&e->pub, &rep->why);
+        return r;
+    }
     rep->r.value = r;
     return 0;
 }

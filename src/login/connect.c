@@ -322,15 +322,14 @@ session_conn_poll(struct iscsi_login *l)
     }
 }
 
-static void
-login_on_ep_event(struct ctl_ep_watch *w, int err)
-{
-    struct iscsi_login *l = container_of(w, struct iscsi_login, ep_watch);
+static void on_ep_poll(void *user, const struct iscsi_reply *rep);
 
-    assert(l->state == LOGIN_CONNECT && l->ep == w->ep && !l->running);
-    l->ep_state = err < 0 ? err : 1;
-    if (!l->ep_asked) /* else the reply to EP_POLL goes on */
-        session_conn_poll(l);
+static void
+ep_ask(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_POLL, .ep = l->ep};
+
+    l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_poll);
 }
 
 static void
@@ -340,11 +339,35 @@ on_ep_poll(void *user, const struct iscsi_reply *rep)
 
     if (!ep_still_wanted(l))
         return;
-    if (rep->err < 0)
-        l->ep_state = rep->err;
-    else if (l->ep_state == 0)
+    if (rep->err < 0) {
+        if (l->ep_state >= 0)
+            l->ep_state = rep->err;
+        if (l->ep_state == rep->err)
+            l->connect_why = rep->why;
+    } else if (l->ep_state < 0 && !l->attempt_over) {
+        ep_ask(l); /* it failed since it was asked */
+        return;
+    } else if (l->ep_state == 0) {
         l->ep_state = rep->r.value > 0;
+    }
     session_conn_poll(l);
+}
+
+/* The event has the errno only of an endpoint that is not up: the reply to EP_POLL has the
+ * sentence, too. */
+static void
+login_on_ep_event(struct ctl_ep_watch *w, int err)
+{
+    struct iscsi_login *l = container_of(w, struct iscsi_login, ep_watch);
+
+    assert(l->state == LOGIN_CONNECT && l->ep == w->ep && !l->running);
+    l->ep_state = err < 0 ? err : 1;
+    if (l->ep_asked)
+        return; /* the reply to EP_POLL goes on */
+    if (err < 0)
+        ep_ask(l);
+    else
+        session_conn_poll(l);
 }
 
 /* Asks once how the endpoint is.  Its event may have come before the reply that told us its id,
@@ -352,11 +375,9 @@ on_ep_poll(void *user, const struct iscsi_reply *rep)
 static void
 ep_poll(struct iscsi_login *l)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_POLL, .ep = l->ep};
-
     l->ep_state = 0;
     ctl_ep_watch_add(l->ctl, &l->ep_watch, l->ep);
-    l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_poll);
+    ep_ask(l);
 }
 
 static void

@@ -67,8 +67,8 @@ verbs_no_device(struct lunette_error *err, int e)
                             "TCP");
     return lunette_fail(err, -ENODEV, LUNETTE_DOM_OS, ENODEV,
                         "this machine has an RDMA device that this process cannot use: it needs a "
-                        "driver in user space (package ibverbs-providers) and the files of "
-                        "/dev/infiniband (module rdma_ucm)");
+                        "driver in user space (package ibverbs-providers), and the files of "
+                        "/dev/infiniband (module rdma_ucm) that it may open");
 }
 
 int

@@ -603,6 +603,9 @@ struct iscsi_transport {
     /* Writes what carries a connection that is bound to buf, in a few words for a person, as
      * "rxe0, memory windows", of at most size - 1 bytes and a NUL.  May be NULL. */
     void (*describe)(const struct iscsi_conn *c, char *buf, size_t size);
+    /* Says why an endpoint did not come up, of which ep_poll returns -errno: a sentence for a
+     * person, with the same code.  NULL: the errno says all. */
+    void (*ep_why)(const struct iscsi_endpoint *ep, struct lunette_error *ret);
 };
 
 /* What a shared object exports, once:

@@ -519,7 +519,7 @@ not_there(void **state)
 
     (void)state;
     refused(1, &no_device, SIM_RDMA_NORMAL, "", "no RDMA device");
-    refused(2, &polite, SIM_RDMA_REFUSED, "", "refused");
+    refused(2, &polite, SIM_RDMA_REFUSED, "", "nobody listens there for RDMA");
     refused(3, &polite, SIM_RDMA_UNWANTED, "", "refused");
     refused(4, &polite, SIM_RDMA_NOBODY, "", "cannot connect");
     refused(5, &polite, SIM_RDMA_BLACK_HOLE, "&connect_timeout=3000", "no answer in time");

@@ -40,6 +40,15 @@ fake_ep_poll(struct iscsi_endpoint *ep)
 }
 
 void
+fake_ep_why(const struct iscsi_endpoint *ep, struct lunette_error *ret)
+{
+    (void)ep;
+    if (fake_adapter.ep_why != NULL)
+        (void)lunette_fail(ret, fake_adapter.ep_result, LUNETTE_DOM_OS, 0, "%s",
+                           fake_adapter.ep_why);
+}
+
+void
 fake_ep_disconnect(struct iscsi_endpoint *ep)
 {
     if (fake_bridge != NULL)

@@ -19,6 +19,7 @@ struct fake_ep {
 int fake_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
                     const struct iscsi_upcalls *up, struct lunette_error *err);
 int fake_ep_poll(struct iscsi_endpoint *ep);
+void fake_ep_why(const struct iscsi_endpoint *ep, struct lunette_error *ret);
 void fake_ep_disconnect(struct iscsi_endpoint *ep);
 
 /* What was sent next on that connection; all but cid is for the caller to set. */

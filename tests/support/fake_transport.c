@@ -266,6 +266,7 @@ const struct iscsi_transport fake_transport = {
     .ep_size = sizeof(struct fake_ep),
     .ep_connect = fake_ep_connect,
     .ep_poll = fake_ep_poll,
+    .ep_why = fake_ep_why,
     .ep_disconnect = fake_ep_disconnect,
     .bind_conn = fake_bind,
     .start_conn = fake_start,

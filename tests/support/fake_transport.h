@@ -25,12 +25,13 @@ struct fake_sent {
 extern struct fake_adapter {
     uint64_t cleanup_delay_ns; /* 0: at once */
     uint64_t ep_delay_ns;
-    int ep_result;    /* 0 or -errno */
-    bool full;        /* xmit_task says -EAGAIN */
-    int bind_result;  /* 0 or -errno, of bind_conn */
-    bool stops;       /* stop_conn says -EINPROGRESS: the test calls conn_stopped */
-    bool all_or_none; /* of connections that start */
-    bool control;     /* cleanup_delay_ns is for control PDUs, too */
+    int ep_result;      /* 0 or -errno, */
+    const char *ep_why; /* with a sentence; NULL: without */
+    bool full;          /* xmit_task says -EAGAIN */
+    int bind_result;    /* 0 or -errno, of bind_conn */
+    bool stops;         /* stop_conn says -EINPROGRESS: the test calls conn_stopped */
+    bool all_or_none;   /* of connections that start */
+    bool control;       /* cleanup_delay_ns is for control PDUs, too */
     struct fake_sent sent[FAKE_SENT_MAX];
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
     uint32_t stat_sn, exp_cmdsn, max_cmdsn;

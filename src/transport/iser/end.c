@@ -25,7 +25,8 @@ iser_end(struct iser_ep *e)
     ic->ep = NULL;
     e->conn = NULL;
     e->state = ISER_EP_FAILED;
-    e->err = -ENOTCONN;
+    (void)lunette_fail(&e->err, -ENOTCONN, LUNETTE_DOM_CONNECT, ENOTCONN,
+                       "the RDMA connection has ended");
     iser_finish_cleanups(e, true);
 }
 

@@ -6,13 +6,13 @@
 #include "base/trace.h"
 #include "transport/iser/internal.h"
 
-/* It did not come up.  Whoever waits for it only hears the errno. */
+/* It did not come up. */
 static void
 iser_ep_failed(struct iser_ep *e, int err, const char *why)
 {
     log_line(e->pub->loop->log, LOG_LEVEL_INFO, "iser: cannot connect: %s", why);
     e->state = ISER_EP_FAILED;
-    e->err = err;
+    (void)lunette_fail(&e->err, err, LUNETTE_DOM_CONNECT, (uint32_t)-err, "%s", why);
     e->up->ep_event(e->pub, err);
 }
 
@@ -112,12 +112,21 @@ iser_ep_poll(struct iscsi_endpoint *ep)
     case ISER_EP_UP:
         return e->lost ? -ECONNRESET : 1;
     case ISER_EP_FAILED:
-        return e->err;
+        return e->err.code;
     case ISER_EP_RESOLVING:
     case ISER_EP_CONNECTING:
         break;
     }
     return 0;
+}
+
+void
+iser_ep_why(const struct iscsi_endpoint *ep, struct lunette_error *ret)
+{
+    const struct iser_ep *e = ep->dd_data;
+
+    if (e->state == ISER_EP_FAILED)
+        *ret = e->err;
 }
 
 void

@@ -113,7 +113,7 @@ struct iser_ep {
     const struct iscsi_upcalls *up; /* the endpoint's */
     struct rnic_ep *rnic;           /* NULL: closed */
     enum iser_ep_state state;
-    int err; /* ISER_EP_FAILED: why, -errno */
+    struct lunette_error err; /* ISER_EP_FAILED: why */
     struct rnic_caps caps;
     enum iser_way wish, way; /* way is never AUTO */
     struct iser_options options;
@@ -251,6 +251,7 @@ void iser_hand_up(struct iser_ep *e);
 int iser_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
                     const struct iscsi_upcalls *up, struct lunette_error *err);
 int iser_ep_poll(struct iscsi_endpoint *ep);
+void iser_ep_why(const struct iscsi_endpoint *ep, struct lunette_error *ret);
 void iser_ep_disconnect(struct iscsi_endpoint *ep);
 
 #endif

@@ -223,4 +223,5 @@ const struct iscsi_transport iser_transport = {
     .mem_add = iser_mem_add,
     .mem_remove = iser_mem_remove,
     .describe = iser_describe,
+    .ep_why = iser_ep_why,
 };

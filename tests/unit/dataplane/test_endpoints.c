@@ -65,6 +65,10 @@ test_an_event_says_that_it_failed(void **state)
     ep = dpw_endpoint(w);
     assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_EP_EVENT)->u.ep_event.err, -ECONNREFUSED);
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_POLL, 0, 0, ep), -ECONNREFUSED);
+    assert_string_equal(w->reply.why.msg, "Connection refused");
+    fake_adapter.ep_why = "nobody listens there for RDMA";
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_POLL, 0, 0, ep), -ECONNREFUSED);
+    assert_string_equal(w->reply.why.msg, fake_adapter.ep_why);
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 0, 0, ep), 0);
     dpw_free(w);
 }

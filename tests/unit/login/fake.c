@@ -441,6 +441,8 @@ reply(struct world *w, const struct message *to, int err, uint32_t sid, uint64_t
         (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_USAGE, 0, "it is in use");
     if (err < 0 && w->refuse_at == to->number)
         (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_OS, 0, "refused by the test");
+    if (err < 0 && to->req.type == ISCSI_UEVENT_TRANSPORT_EP_POLL && w->ep_why != NULL)
+        (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_CONNECT, 0, "%s", w->ep_why);
     if (to->req.type == ISCSI_UEVENT_TRANSPORT_EP_POLL)
         m->rep.r.value = (int)value;
     else if (to->req.type == ISCSI_UEVENT_GET_TRANSPORT && err == 0) {

@@ -109,6 +109,7 @@ struct world {
     uint64_t other_ns[2];
     /* behaviour */
     uint32_t caps, max_recv_dlength; /* what GET_TRANSPORT says of "tcp" */
+    const char *ep_why;              /* of endpoints that do not come up; NULL: nothing */
     bool no_ep_events;               /* EP_EVENT gets lost: only EP_POLL tells */
     const char *adapter_fails; /* with CAP_LOGIN_OFFLOAD: why it cannot log in; NULL: it does */
     bool adapter_silent;       /* it never tells */

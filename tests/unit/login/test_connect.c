@@ -87,9 +87,10 @@ addresses(void **state)
         assert_true(w->l.now_ns >= 5 * LOOP_NS_PER_S); /* a third of 15 s for the silent one */
         assert_true(w->l.now_ns < 7 * LOOP_NS_PER_S);
         assert_int_equal(w->open_eps, seed % 2);
-        /* Each endpoint is asked once at most: the rest is told by events. */
+        /* Each endpoint is asked once at most: the rest is told by events.  One that has failed is
+         * asked why. */
         assert_int_equal(w->requests[ISCSI_UEVENT_TRANSPORT_EP_CONNECT], seed % 2 != 0 ? 3 : 0);
-        assert_true(w->requests[ISCSI_UEVENT_TRANSPORT_EP_POLL] <= 3);
+        assert_true(w->requests[ISCSI_UEVENT_TRANSPORT_EP_POLL] <= 4);
         world_logout(w);
         check_tidy(w);
         world_free(w);
@@ -176,6 +177,23 @@ no_connection(void **state)
         assert_true(login_error_retryable(&w->err));
         assert_true(w->l.now_ns <= 16 * LOOP_NS_PER_S);
         end_failed(w, LUNETTE_DOM_CONNECT, t[i % count].detail, t[i % count].text);
+    }
+}
+
+/* An endpoint's own sentence is told, whether its event comes before or after it was asked. */
+static void
+endpoint_says_why(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct login_config cfg;
+        struct world *w = new_plain(seed, &cfg);
+
+        own_endpoints(&cfg);
+        w->ep_why = "nobody listens there for RDMA";
+        (void)strcpy(cfg.portal.host, "10.0.0.100");
+        world_login(w, &cfg);
+        end_failed(w, LUNETTE_DOM_CONNECT, ECONNREFUSED, w->ep_why);
     }
 }
 
@@ -1068,6 +1086,7 @@ main(void)
         cmocka_unit_test(endpoint_event_missed),
         cmocka_unit_test(transport_asked_first),
         cmocka_unit_test(no_connection),
+        cmocka_unit_test(endpoint_says_why),
         cmocka_unit_test(bound),
         cmocka_unit_test(redirects),
         cmocka_unit_test(redirects_on_a_link),

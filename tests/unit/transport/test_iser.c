@@ -49,6 +49,8 @@ connects(void **state)
 static void
 connecting_fails(void **state)
 {
+    struct lunette_error why = {.code = 0};
+
     (void)state;
     fake_rnic_resolve_err = -ENODEV;
     assert_int_equal(rig_connect(false, NULL, 16), -ENODEV);
@@ -61,9 +63,14 @@ connecting_fails(void **state)
 
     assert_int_equal(rig_connect(false, NULL, 16), 0);
     assert_int_equal(tt->ep_poll(r.ep), 0);
+    tt->ep_why(r.ep, &why);
+    assert_int_equal(why.code, 0); /* nothing has failed yet */
     fake_rnic->ev->ended(fake_rnic->user, -EHOSTUNREACH, "nobody has the address");
     assert_int_equal(r.ep_err, -EHOSTUNREACH);
     assert_int_equal(tt->ep_poll(r.ep), -EHOSTUNREACH);
+    tt->ep_why(r.ep, &why);
+    assert_int_equal(why.code, -EHOSTUNREACH);
+    assert_string_equal(why.msg, "nobody has the address");
     rig_free();
 
     assert_int_equal(rig_connect(false, NULL, 16), 0);
