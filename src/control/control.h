@@ -255,6 +255,7 @@ struct control_info {
     unsigned luns, exports;       /* known; exported */
     bool settled;                 /* nothing about LUNs and exports is under way or due */
     char owner[CONTROL_OWNER_MAX + 1];
+    char transport[IPC_NAME_MAX]; /* that its configuration names; "": it has none */
     struct control_asker asker;
     uint64_t state_ns;   /* loop clock when it came to this state */
     uint64_t up_ns;      /* loop clock when the session was logged in or found; 0: there is none */

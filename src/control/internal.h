@@ -198,8 +198,9 @@ struct control_node {
     struct list node;      /* of control.nodes */
     struct control_name name;
     struct portal_entry *portal;
-    struct login_packed *packed; /* NULL: there is no record */
-    char *initiator_name;        /* of the session that was found, where the record has another */
+    struct login_packed *packed;  /* NULL: there is no record */
+    char *initiator_name;         /* of the session that was found, where the record has another */
+    char transport[IPC_NAME_MAX]; /* as in struct login_config; "" without a record, too */
     uint8_t isid[LOGIN_ISID_LEN];
     uint32_t login_retries, reopen_max, logout_timeout_ms;
     uint32_t login_timeout_ms;

@@ -192,6 +192,7 @@ node_take_options(struct control_node *n, const struct control_node_config *cfg)
     n->scan_manual = cfg->scan_manual;
     n->leases.kept_by_record = cfg->kept;
     memcpy(n->owner, cfg->owner, sizeof(n->owner));
+    memcpy(n->transport, cfg->login->transport, sizeof(n->transport));
     if (cfg->exports == NULL)
         return;
     memcpy(n->exports, cfg->exports, cfg->nexports * sizeof(n->exports[0]));

@@ -154,6 +154,7 @@ control_node_get_info(const struct control_node *n, struct control_info *ret)
                                  .settled = units_settled(n)};
     memcpy(ret->isid, n->isid, sizeof(ret->isid));
     memcpy(ret->owner, n->owner, sizeof(ret->owner));
+    memcpy(ret->transport, n->transport, sizeof(ret->transport));
     ret->asker = n->asker;
     ret->state_ns = n->state_ns;
     ret->up_ns = n->up_ns;

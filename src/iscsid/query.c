@@ -551,7 +551,7 @@ query_session(struct query *q, struct control_node *n, const struct control_info
     say_portal(o, "persistent_portal", &name->portal);
     say_put(o, "tpgt", json_integer(name->portal.tpgt));
     say_put(iface, "name", say_text(name->iface[0] != '\0' ? name->iface : "default"));
-    say_put(iface, "transport", json_string("tcp"));
+    say_put(iface, "transport", say_text(info->transport[0] != '\0' ? info->transport : "tcp"));
     say_put(o, "iface", iface);
     say_put(o, "state", json_string(states.session));
     say_put(o, "connection_state", json_string(states.connection));

@@ -285,6 +285,26 @@ first_login_gives_up(void **state)
     cw_free(w);
 }
 
+/* Which transport a node's record names is known without asking the data plane. */
+static void
+transport_is_known(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_info info;
+
+    (void)state;
+    control_node_get_info(w->node[0].n, &info);
+    assert_string_equal(info.transport, "tcp");
+    cw_config(w, 0, &login, &cfg);
+    (void)strcpy(login.transport, "iser");
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    control_node_get_info(w->node[0].n, &info);
+    assert_string_equal(info.transport, "iser");
+    cw_free(w);
+}
+
 /* A record may allow more tries than anybody lives to see. */
 static void
 first_login_never_gives_up(void **state)
@@ -1014,6 +1034,7 @@ main(void)
         cmocka_unit_test(found_session_logs_in_by_record),
         cmocka_unit_test(logout_interrupts),
         cmocka_unit_test(first_login_gives_up),
+        cmocka_unit_test(transport_is_known),
         cmocka_unit_test(first_login_never_gives_up),
         cmocka_unit_test(data_plane_goes_first),
         cmocka_unit_test(records_are_gone),
