@@ -113,13 +113,13 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
     struct lunette_error *err = l->err.code == 0 ? &l->err : NULL;
     char buf[PORTAL_TEXT_MAX], no_device[NO_DEVICE_MAX];
 
-    if (errnum == ETIMEDOUT)
+    if (l->connect_why.code == -errnum)
+        (void)lunette_fail(err, -errnum, connect_domain(&l->connect_why), (uint32_t)errnum,
+                           "%s %s: %s", what, connect_where(l, buf), l->connect_why.msg);
+    else if (errnum == ETIMEDOUT)
         (void)lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
                            "%s %s: no answer in time (%u ms for %d addresses)", what,
                            connect_where(l, buf), connect_allowed_ms(l), l->naddrs);
-    else if (l->connect_why.code == -errnum)
-        (void)lunette_fail(err, -errnum, connect_domain(&l->connect_why), (uint32_t)errnum,
-                           "%s %s: %s", what, connect_where(l, buf), l->connect_why.msg);
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
                            connect_where(l, buf), connect_reason(l, errnum, no_device));

@@ -520,8 +520,8 @@ not_there(void **state)
     (void)state;
     refused(1, &no_device, SIM_RDMA_NORMAL, "", "no RDMA device");
     refused(2, &polite, SIM_RDMA_REFUSED, "", "nobody listens there for RDMA");
-    refused(3, &polite, SIM_RDMA_UNWANTED, "", "refused");
-    refused(4, &polite, SIM_RDMA_NOBODY, "", "cannot connect");
+    refused(3, &polite, SIM_RDMA_UNWANTED, "", "the listener refuses");
+    refused(4, &polite, SIM_RDMA_NOBODY, "", "this address");
     refused(5, &polite, SIM_RDMA_BLACK_HOLE, "&connect_timeout=3000", "no answer in time");
     refused(6, &polite, SIM_RDMA_STUCK, "&login_timeout=3000", "no answer to a Login Request");
     /* both numbers */
