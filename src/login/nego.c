@@ -62,7 +62,9 @@ by_rdma(const struct nego *n)
 }
 
 /* Tells whether it is for the transport to say if k is sent, and then *ret.  Over iSER two lengths
- * take the place of MaxRecvDataSegmentLength (ISR-02).  What else RFC 7145 has keys for stays as it
+ * take the place of MaxRecvDataSegmentLength (ISR-02), but in a discovery, which has no iSER mode:
+ * LIO takes what is not said there for 0, and sends empty Text Responses that promise more, for
+ * ever.  What else RFC 7145 has keys for stays as it
  * is by default, and is not sent, since most targets do not know those keys: there is no limit to
  * what comes unasked, as it waits for a receive (6.7), and there are no Hello messages (6.10).
  * Digests are irrelevant there, but LIO takes one for agreed on, and makes none: it hears of None.
@@ -74,7 +76,7 @@ depends_on_rdma(const struct nego *n, const struct key *k, bool *ret)
         k->id == KEY_INITIATOR_RECV_DSEG)
         *ret = n->offer.rdma_extensions;
     else if (k->id == KEY_MAX_RECV_DSEG)
-        *ret = !by_rdma(n);
+        *ret = !by_rdma(n) || n->cfg->discovery;
     else if (k->irrelevant == KEY_IRR_ISER || k->irrelevant == KEY_IRR_NOT_ISER)
         *ret = k->irrelevant == KEY_IRR_ISER;
     else
@@ -114,6 +116,8 @@ offer_iser(struct nego *n)
     struct iscsi_params *o = &n->offer;
 
     o->rdma_extensions = !n->cfg->discovery;
+    if (n->cfg->discovery)
+        o->max_recv_dseg = ISCSI_LOGIN_DSEG_MAX;
     o->initiator_recv_dseg = o->max_recv_dseg;
     o->target_recv_dseg = TARGET_RECV_DSEG_MAX;
     o->initial_r2t = true;

@@ -351,14 +351,14 @@ discovers(struct world *w, struct login_config *cfg)
 }
 
 /* ISR-01: a discovery has no mode of its own.  What is proposed in it is answered, and lengths are
- * those that a login has. */
+ * those that a login has; ours is told, which LIO takes for 0 otherwise. */
 static void
 discovery(void **state)
 {
     static const struct step proposes[] = {
         {"SessionType=Discovery CSG0 T", "AuthMethod=None"},
         {"CSG1 T !RDMAExtensions !InitiatorRecvDataSegmentLength !TargetRecvDataSegmentLength "
-         "!MaxRecvDataSegmentLength HeaderDigest=None DataDigest=None",
+         "MaxRecvDataSegmentLength=8192 HeaderDigest=None DataDigest=None",
          "RDMAExtensions=Yes MaxRecvDataSegmentLength=262144 HeaderDigest=None DataDigest=None "
          "DefaultTime2Wait=2 DefaultTime2Retain=0 ErrorRecoveryLevel=0 @noT"},
         {"CSG1 T RDMAExtensions=Irrelevant", ""},
