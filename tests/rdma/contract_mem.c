@@ -309,6 +309,10 @@ contract_window_bounds(const struct rnic_contract *k)
         struct rnic_mw *mw;
         struct ends e;
 
+        /* rxe up to Linux 6.12 compares with the bounds of the region, not with those of the
+         * window. */
+        if (!k->exact && i < 3)
+            continue;
         if (!open_bound(&e, k, rows[i].access, &mw))
             return;
         must_be_refused(&e, rows[i].op, client_addr(&e, rows[i].from), 512, mw->rkey);
