@@ -491,11 +491,13 @@ session_logged_out(void *user, const struct lunette_error *err)
 
 /* A session that cannot be logged out for want of memory stays logged in until there is some, or
  * until it is its turn to use that which is kept for logouts: what is under way on its host would
- * outlive the stack otherwise. */
+ * outlive the stack otherwise.  For the same reason it is waited for, as long as a device does not
+ * give back the memory of commands, say. */
 static void
 session_log_out(struct lunette_session *s)
 {
-    struct logout_config cfg = {.sid = s->sid, .nconns = 1, .skip_request = s->no_request};
+    struct logout_config cfg = {
+        .sid = s->sid, .nconns = 1, .skip_request = s->no_request, .until_gone = true};
 
     assert(s->logged_in && s->logout == NULL);
     cfg.conns[0].cid = s->cid;

@@ -245,7 +245,7 @@ logout_on_limit(struct loop_timer *t)
                            l->cfg.timeout_ms);
     if (l->state == LOGOUT_ASKING)
         logout_undo(l);
-    else if (ctl_op_tell(&l->op))
+    else if (!l->cfg.until_gone && ctl_op_tell(&l->op))
         logout_tell(l); /* The owner need not wait for the undoing, which goes on. */
 }
 

@@ -29,6 +29,8 @@ struct logout_config {
     bool skip_request;   /* the connection is dead, so no Logout Request is sent */
     bool keep_session;   /* for another login: see session_logout_task */
     bool close_conn;     /* reason 1 (close the connection) for the first: others go on */
+    bool until_gone;     /* the caller has commands on the session's host: done comes when that is
+                            gone, however slow the data plane is */
 };
 
 struct iscsi_logout;
@@ -36,11 +38,11 @@ struct iscsi_logout;
 /* Sends a Logout Request with reason 0 (close the session), then stops and destroys all connections
  * and the session.  It watches the events of these connections until then.  done is called once:
  * with err NULL when the target agreed; else err says why not (time limit, connection lost, or the
- * response's code as detail).  In both cases the session is gone from the data plane, or is going
- * while the data plane is slow.  With keep_session the connections are only stopped, for recovery,
- * and the session stays in the data plane, where LOGIN_REOPEN finds it.  cfg is copied, ctl is
- * borrowed and outlives the logout.  Returns 0; or -ENOMEM when there is no memory and another
- * logout uses that which is kept for this case: the caller tries again later. */
+ * response's code as detail).  In both cases the session is gone from the data plane, or, without
+ * until_gone, is going while the data plane is slow.  With keep_session the connections are only
+ * stopped, for recovery, and the session stays in the data plane, where LOGIN_REOPEN finds it.  cfg
+ * is copied, ctl is borrowed and outlives the logout.  Returns 0; or -ENOMEM when there is no
+ * memory and another logout uses that which is kept for this case: the caller tries again later. */
 int session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
                         void (*done)(void *user, const struct lunette_error *err), void *user,
                         struct iscsi_logout **ret);

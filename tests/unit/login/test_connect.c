@@ -886,16 +886,20 @@ logouts(void **state)
     }
 }
 
-/* The reply to each of the logout's requests is late or missing; the owner leaves early. */
+/* The reply to each of the logout's requests is late or missing; the owner leaves early, waits as
+ * long as it must, or until the session is gone. */
 static void
 logout_stalls(void **state)
 {
+    enum { WAITS, LEAVES, UNTIL_GONE, OWNERS };
+    unsigned going = 0;
+
     (void)state;
     for (uint32_t n = 1; n <= 4; n++) {
-        for (int leave = 0; leave < 2; leave++) {
+        for (int owner = 0; owner < OWNERS; owner++) {
             struct login_config cfg;
             struct world *w = new_plain(n, &cfg);
-            struct logout_config lc = {.nconns = 1};
+            struct logout_config lc = {.nconns = 1, .until_gone = owner == UNTIL_GONE};
             struct iscsi_logout *l;
 
             world_login(w, &cfg);
@@ -904,18 +908,20 @@ logout_stalls(void **state)
             w->stall_at = w->nrequests + n;
             assert_int_equal(session_logout_task(w->ctl, &lc, world_logout_done, w, &l), 0);
             w->done = false;
-            if (leave) {
-                logout_free(&l);
-            } else {
+            if (owner != LEAVES) {
                 world_run(w, &w->done);
-                logout_free(&l);
+                going += owner == WAITS && !logout_is_over(l);
+                if (owner == UNTIL_GONE)
+                    assert_true(logout_is_over(l));
             }
+            logout_free(&l);
             world_drain(w);
-            assert_int_equal(w->done, !leave);
+            assert_int_equal(w->done, owner != LEAVES);
             check_tidy(w);
             world_free(w);
         }
     }
+    assert_true(going > 0);
 }
 
 /* The connection is lost, or events are, before the logout has sent anything. */
