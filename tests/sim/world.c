@@ -50,7 +50,7 @@ start_target(struct world *w, const struct world_config *cfg)
     in.sin_addr.s_addr = htonl(0x0a000001);
     in.sin_port = htons(3260);
     memcpy(&at.ss, &in, sizeof(in));
-    if (target_new(w->loop, &tc, &w->target, &err) < 0 ||
+    if (target_new(w->tloop, &tc, &w->target, &err) < 0 ||
         (cfg->rdma ? target_listen_rdma(w->target, &at, &w->portal, &err)
                    : target_listen(w->target, &at, &w->portal, &err)) < 0) {
         (void)fprintf(stderr, "world: %s\n", err.msg);
@@ -113,6 +113,7 @@ world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
     w->ipc_delay_ns = cfg->ipc_delay_ns;
     w->sim = sim_new(seed, &cfg->net);
     w->loop = sim_loop(w->sim);
+    w->tloop = cfg->apart ? sim_loop(w->sim) : w->loop;
     w->rdma = cfg->rdma;
     if (cfg->rdma)
         sim_rdma_open(w->sim, cfg->fabric);

@@ -30,11 +30,12 @@ struct world_config {
     uint32_t trace_events;
     bool rdma; /* the target listens for RDMA connections; the URL's transport is the test's */
     const struct sim_rdma_config *fabric; /* NULL: one that is polite */
+    bool apart; /* the target is a machine of its own, and so has another device */
 };
 
 struct world {
     struct sim *sim;
-    struct loop *loop;
+    struct loop *loop, *tloop; /* the initiator's, the target's; mostly the same */
     struct target *target;
     struct sock_addr portal;
     struct ipc_delayed *binding;
