@@ -11,8 +11,8 @@ vm_skip() {
     skip "$*"
 }
 
-vm_boot() { # [OPTION...]
-    "$vmlab" start --port "$port" --mem 1024 "$@" > "$tmp/start.log" 2>&1 && return
+vm_boot() {
+    "$vmlab" start --port "$port" --mem 1024 "${vm_options[@]}" > "$tmp/start.log" 2>&1 && return
     "$vmlab" stop > /dev/null 2>&1 || true
     return 1
 }
@@ -36,15 +36,48 @@ vm_start() {
         "$vmlab" build > "$tmp/build.log" 2>&1
     ) 9> "$cache/lock" || vm_skip "no image: $(tail -n 1 "$tmp/build.log")"
     port=$(free_port 3)
-    vm_boot "${@:2}" || vm_boot "${@:2}" || # an emulated kernel may panic while it boots
+    vm_options=("${@:2}")
+    vm_boot || vm_boot || # an emulated kernel may panic while it boots
         vm_skip "the machine does not start: $(tail -n 1 "$tmp/start.log")"
     cat "$tmp/start.log"
 }
 
-# Another machine in its place, at the same ports.
+# Another machine in its place, at the same ports and with the same options.
 vm_again() {
     "$vmlab" stop > /dev/null 2>&1 || true
     vm_boot || vm_boot || fail "no other machine starts: $(tail -n 1 "$tmp/start.log")"
+}
+
+# ---- programs of ours in it ----
+
+guest() { # COMMAND...
+    timeout 300 "$vmlab" exec -- "$@"
+}
+
+guest_sh() { # SCRIPT
+    timeout 300 "$vmlab" sh "set -e; $1"
+}
+
+# in_vm PROGRAM ARGUMENT...: one of those that were brought (vmlab bring)
+in_vm() {
+    guest "/opt/host/bin/$1" "${@:2}"
+}
+
+# vm_service NAME WORD PROGRAM ARGUMENT...: one that was brought, in the background, until NAME.log in
+# the machine has WORD; its process id is in NAME.pid.
+vm_service() {
+    local name=$1 word=$2 line
+    printf -v line '%q ' "/opt/host/bin/$3" "${@:4}"
+    guest_sh "cd /root; rm -f $name.log; $line > $name.log 2>&1 < /dev/null & echo \$! > $name.pid
+        n=0; until grep -q '$word' $name.log; do
+            kill -0 \$(cat $name.pid) && [ \$((n += 1)) -lt 300 ] || { cat $name.log >&2; exit 1; }
+            sleep 0.05; done" || fail "$3 does not start in the machine"
+}
+
+vm_service_ends() { # NAME: by itself, when it is asked to
+    guest_sh "kill \$(cat /root/$1.pid); n=0; while kill -0 \$(cat /root/$1.pid) 2> /dev/null; do
+        [ \$((n += 1)) -lt 300 ] || exit 1; sleep 0.1; done" || fail "$1 does not end"
+    guest_sh "! grep -E 'Sanitizer|runtime error:|assert' /root/$1.log >&2" || fail "$1 ended with a report"
 }
 
 # ---- LIO in it, behind a relay (tests/recovery/lib.sh) ----
