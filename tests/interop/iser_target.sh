@@ -86,6 +86,8 @@ ok admin -k 0 -u # two daemons of that name are one too many for vmlab-svc
 guest_sh "n=0; while pidof iscsid > /dev/null; do [ \$((n += 1)) -lt 100 ]; sleep 0.1; done"
 
 say "the kernel's initiator"
+mib=$(long 64 16)
+guest_sh "truncate -s ${mib}M /root/image"
 theirs() {
     guest iscsiadm "$@"
 }
@@ -99,9 +101,9 @@ has "iser: ["
 guest_sh "udevadm settle; disk=/dev/disk/by-path/ip-$here_rdma:$own_port-iscsi-$own-lun-0
     n=0; until [ -e \$disk ]; do [ \$((n += 1)) -lt 100 ]; sleep 0.1; done
     printf kernel | dd of=/root/image conv=notrunc status=none
-    dd if=/root/image of=\$disk bs=1M oflag=direct status=none; cmp -n 67108864 /root/image $medium
-    dd if=\$disk bs=256k count=256 iflag=direct status=none | cmp - /root/image
-    mkfs.ext4 -q \$disk; mount \$disk /mnt; cp /root/image /mnt/part 2> /dev/null || true; cp /bin/busybox /mnt/; umount /mnt
+    dd if=/root/image of=\$disk bs=1M oflag=direct status=none; cmp -n $((mib << 20)) /root/image $medium
+    dd if=\$disk bs=256k count=$((mib * 4)) iflag=direct status=none | cmp - /root/image
+    mkfs.ext4 -q \$disk; mount \$disk /mnt; cp /bin/busybox /mnt/; umount /mnt
     mount \$disk /mnt; cmp /bin/busybox /mnt/busybox; umount /mnt; e2fsck -fn \$disk > /dev/null 2>&1" ||
     fail "the kernel's initiator: $(guest dmesg | tail -n 10)"
 
@@ -109,7 +111,7 @@ say "and the target is killed under it"
 guest_sh "disk=\$(readlink -f /dev/disk/by-path/ip-$here_rdma:$own_port-iscsi-$own-lun-0)
     dd if=/root/image of=\$disk bs=64k oflag=direct status=none & job=\$!
     for i in 1 2 3; do sleep 1; /root/down; /root/up; done
-    wait \$job; dd if=\$disk bs=1M count=64 iflag=direct status=none | cmp - /root/image" ||
+    wait \$job; dd if=\$disk bs=1M count=$mib iflag=direct status=none | cmp - /root/image" ||
     fail "the kernel's initiator, cut: $(guest dmesg | tail -n 10)"
 ok theirs -m node -T $own -u
 vm_service_ends target
