@@ -264,6 +264,7 @@ world_end(struct ls_world *w)
     lunette_ctx_free(w->ctx);
     w->ctx = NULL;
     ipc_delayed_free(w->binding);
+    ipc_delayed_free(w->ctl.old); /* of one that died last, and nobody came after it */
     ls_target_kill(w);
     ls_io_fini(w);
     (void)sim_run_until(w->sim, NULL, NULL, LOOP_NS_PER_S);
