@@ -134,7 +134,7 @@ verbs_disconnect(struct rnic_ep *pub)
     (void)rdma_disconnect(ep->id);
     if (pair_to_error(ep) < 0)
         ep->device_err = true;
-    if (ep->device_err)
+    if (ep->device_err || ep->held)
         verbs_flush_soon(ep);
 }
 

@@ -68,6 +68,10 @@ wc_retire(struct verbs_ep *ep, const struct ibv_wc *wc, struct rnic_wc *ret)
 
     if (ep->flushed || ahead >= r->head - r->tail)
         return false;
+    if (wc->status != IBV_WC_SUCCESS && ep->phase == VERBS_CONNECTING && !ep->left) {
+        ep->held = true;
+        return false;
+    }
     r->tail += ahead;
     *ret = (struct rnic_wc){
         .id = r->id[r->tail & r->mask], .status = status_of((int)wc->status, recv), .recv = recv};
@@ -114,13 +118,17 @@ wc_dispatch(struct verbs_state *st, const struct ibv_wc *wc, unsigned n)
         uint32_t serial = VERBS_ID_SERIAL(wc[i].wr_id);
         struct verbs_ep *ep = verbs_find(st, serial);
         unsigned m = 0;
+        bool held;
 
         for (; i < n && VERBS_ID_SERIAL(wc[i].wr_id) == serial; i++) {
             if (ep != NULL && wc_retire(ep, &wc[i], &out[m]))
                 m++;
         }
+        held = ep != NULL && ep->held && !ep->over;
         if (m > 0)
             wc_deliver(ep, out, m);
+        if (held && (ep = verbs_find(st, serial)) != NULL)
+            verbs_tell_end(ep, -ECONNRESET, "the connection ended while it was being made");
     }
 }
 

@@ -789,6 +789,41 @@ test_message_before_established(void **state)
     }
 }
 
+/* What a pair that has broken gives back before it is up waits for rnic_disconnect, and the owner
+ * is told that nothing comes of it. */
+static void
+test_flush_before_established(void **state)
+{
+    struct verbs_world w;
+    struct owner o, a;
+
+    (void)state;
+    world_begin(&w);
+    owner_init(&o, &w);
+    owner_init(&a, &w);
+    o.accepted = &a;
+    listen_on(&o);
+    a.id = fake_cm_request(o.id, NULL, 0);
+    world_turn(&w);
+    a.qp = fake_qp_of(a.id);
+    assert_int_equal(owner_recv(&a, 1), 0);
+    assert_int_equal(owner_recv(&a, 2), 0);
+    assert_int_equal(rnic_accept(a.ep, NULL, 0, NULL), 0);
+    fake_recv_done(a.qp, IBV_WC_WR_FLUSH_ERR, 0, 0, 0);
+    world_turn(&w);
+    assert_string_equal(a.order, "x");
+    assert_int_equal(a.err, -ECONNRESET);
+    rnic_disconnect(a.ep);
+    world_turn(&w);
+    assert_string_equal(a.order, "xc");
+    assert_int_equal(a.nwc, 2);
+    assert_int_equal(a.wc[0].status, RNIC_FLUSHED);
+    assert_int_equal(a.wc[1].status, RNIC_FLUSHED);
+    owner_close(&a);
+    owner_close(&o);
+    world_end(&w);
+}
+
 int
 main(void)
 {
@@ -817,6 +852,7 @@ main(void)
         cmocka_unit_test(test_listen_out_of_everything),
         cmocka_unit_test(test_listen_fails),
         cmocka_unit_test(test_message_before_established),
+        cmocka_unit_test(test_flush_before_established),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
