@@ -480,6 +480,8 @@ members_grow(struct iscsi_reopen *r)
         member_init(&m[i], r, old[i].cid);
         m[i].made = old[i].made;
         m[i].portal = old[i].portal;
+        m[i].err = old[i].err;
+        m[i].why = old[i].why;
     }
     all->m = m;
     free(old);
