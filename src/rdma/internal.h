@@ -88,8 +88,8 @@ struct verbs_ep {
     bool left;       /* rnic_disconnect was called */
     bool device_err; /* the device gives nothing back any more */
     bool flushed;    /* what was posted has been given back without the device */
-    bool held;       /* the device has given some of it back before the connection was up: the owner
-                        gets all of it after rnic_disconnect */
+    bool held;       /* a receive came back before the connection was up: the owner gets all of them
+                        from us, after rnic_disconnect */
     const struct rnic_events *ev;
     void *user;
     struct rnic_depth depth;

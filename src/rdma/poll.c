@@ -68,7 +68,9 @@ wc_retire(struct verbs_ep *ep, const struct ibv_wc *wc, struct rnic_wc *ret)
 
     if (ep->flushed || ahead >= r->head - r->tail)
         return false;
-    if (wc->status != IBV_WC_SUCCESS && ep->phase == VERBS_CONNECTING && !ep->left) {
+    /* One that is told after one that is not would pass for the end of both. */
+    if (recv && (ep->held ||
+                 (wc->status != IBV_WC_SUCCESS && ep->phase == VERBS_CONNECTING && !ep->left))) {
         ep->held = true;
         return false;
     }
