@@ -13,8 +13,8 @@
 #define ISCSI_CMDS_MAX_DEFAULT 128
 #define ISCSI_CMDS_MAX_LIMIT   2048
 #define ISCSI_HOST_MAX_SG      256 /* iovecs of one command at most */
-#define ISCSI_HOST_MAX_TRANSFER                                                                    \
-    (16u << 20) /* bytes of one command at most, or less where the transport says so */
+/* Bytes of one command at most, or less where the transport says so. */
+#define ISCSI_HOST_MAX_TRANSFER (16u << 20)
 
 /* What a session tells whoever made it.  All come from the loop; only conn_down may come from
  * inside one of the functions below. */

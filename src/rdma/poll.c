@@ -13,8 +13,9 @@
 
 #define POLL_BATCH 16u /* completions that are taken out of a queue at once */
 #define POLL_TURN  64u /* of one queue, before others have their turn */
-#define EVENTS_HELD                                                                                \
-    64u /* events of a queue that are acknowledged together: each time takes a lock */
+
+/* Events of a queue that are acknowledged together: each time takes a lock. */
+#define EVENTS_HELD 64u
 
 /* What Linux calls IB_WC_WITH_INVALIDATE, and what rxe hands through to user space, where
  * IBV_WC_WITH_INV is another bit. */
@@ -68,7 +69,7 @@ wc_retire(struct verbs_ep *ep, const struct ibv_wc *wc, struct rnic_wc *ret)
 
     if (ep->flushed || ahead >= r->head - r->tail)
         return false;
-    /* One that is told after one that is not would pass for the end of both. */
+    /* A completion ends the requests before it, too: none may be told behind one that is held. */
     if (recv && (ep->held ||
                  (wc->status != IBV_WC_SUCCESS && ep->phase == VERBS_CONNECTING && !ep->left))) {
         ep->held = true;

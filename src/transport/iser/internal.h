@@ -23,9 +23,9 @@
 #include "transport/iser/pool.h"
 #include "wire/iser.h"
 
-#define ISER_MAX_TRANSFER                                                                          \
-    (512u << 10)               /* bytes: as Linux has it; tgt ends connections above that          \
-                                */
+/* Bytes of one command, as Linux has it; tgt ends connections above that. */
+#define ISER_MAX_TRANSFER (512u << 10)
+
 #define ISER_CMDS_MAX    512u  /* commands that are out at a time */
 #define ISER_RECV_EXTRA  16u   /* receives for answers to control PDUs, and for what nobody asked */
 #define ISER_SENDS       1024u /* places in the send queue */
