@@ -48,6 +48,7 @@ struct stream;
 struct resolve;
 struct loop_watch;
 struct rnic_ops;
+struct shm_ops;
 
 #define LOOP_NS_PER_MS   1000000ull
 #define LOOP_NS_PER_S    1000000000ull
@@ -185,6 +186,7 @@ struct loop {
     const struct rnic_ops *rnic; /* seam/rdma.h: borrowed; NULL: this loop has no RDMA */
     void *rnic_state;            /* its own; NULL while nobody uses it */
     uint64_t rnic_spin_ns;       /* what rnic_spin was told last, for rnic */
+    const struct shm_ops *shm;   /* seam/shm.h: borrowed; NULL: this loop shares no memory */
 };
 
 /* The public head of every stream. */
