@@ -118,6 +118,32 @@ enum iscsi_uevent_type {
      * reader may come.  -EBUSY: the session is being captured, and one that has ended does not
      * count, though it is still read; -EAGAIN: too many sessions are; -EINVAL: the path. */
     ISCSI_UEVENT_START_CAPTURE = 32,
+
+    /* Those of an engine (engine/), which plays an adapter, and of its clients; a data plane
+     * answers them with -EOPNOTSUPP.
+     *
+     * After HELLO a client sends each of the descriptors of enum ipc_engine_fd once, and then
+     * ATTACH, which makes them the attachment's.  -EBUSY: it is attached. */
+    ISCSI_UEVENT_ENGINE_FD = 33,
+    ISCSI_UEVENT_ENGINE_ATTACH = 34, /* -> attach */
+    /* The table of targets that an engine keeps, by index, 0..IPC_FLASHNODES_MAX - 1.  Texts are
+     * lines "NAME = VALUE" with the names of open-iscsi's flashnode records. */
+    ISCSI_UEVENT_NEW_FLASHNODE = 35, /* -> value: its index, which is free until then */
+    ISCSI_UEVENT_DEL_FLASHNODE = 36, /* -EBUSY: it is logged in */
+    ISCSI_UEVENT_SET_FLASHNODE = 37, /* data: text; all of it is taken, or nothing */
+    ISCSI_UEVENT_GET_FLASHNODE = 38, /* -> text; data: text */
+    ISCSI_UEVENT_LIST_FLASHNODES =
+        39, /* -> text; data: a line each: index, state, target, portal */
+    ISCSI_UEVENT_LOGIN_FLASHNODE = 40,  /* answered when it is logged in, or could not */
+    ISCSI_UEVENT_LOGOUT_FLASHNODE = 41, /* answered when it is logged out */
+    /* The table of names and secrets, which never leave it. */
+    ISCSI_UEVENT_SET_CHAP = 42,    /* data: a line each: name, secret */
+    ISCSI_UEVENT_LIST_CHAP = 43,   /* -> text; data: a line each: index, name */
+    ISCSI_UEVENT_DELETE_CHAP = 44, /* -EBUSY: a record of the other table has it */
+    /* Connects to data, an address as "HOST:PORT", and closes: -> value: microseconds that it took.
+     */
+    ISCSI_UEVENT_SEND_PING = 45,
+    ISCSI_UEVENT_GET_HOST_STATS = 46, /* -> text; data: lines "NAME = NUMBER" */
     ISCSI_UEVENT_COUNT,
 };
 
@@ -145,6 +171,25 @@ enum iscsi_kevent_type {
     ISCSI_KEVENT_COUNT,
 };
 
+/* What an engine's client sends it, one descriptor each. */
+enum ipc_engine_fd {
+    IPC_ENGINE_REGION,      /* memory of seam/shm.h with the rings (offload/entry.h) */
+    IPC_ENGINE_ARENA,       /* the same with data */
+    IPC_ENGINE_BELL_ENGINE, /* the bell that wakes the engine */
+    IPC_ENGINE_BELL_CLIENT,
+    IPC_ENGINE_FDS,
+};
+
+/* How an engine serves a client: the classes of adapters. */
+enum ipc_engine_class {
+    IPC_ENGINE_ADMIN,   /* the tables only: no memory is shared */
+    IPC_ENGINE_SESSION, /* the engine has the sessions */
+    IPC_ENGINE_PDU,     /* the engine moves the data of tasks */
+    IPC_ENGINE_TCP,     /* the engine moves PDUs */
+    IPC_ENGINE_CLASSES,
+};
+
+#define IPC_FLASHNODES_MAX   512
 #define IPC_NAME_MAX         32       /* bytes of a transport's name, with the NUL */
 #define IPC_VALUE_MAX        256      /* bytes of a parameter's text, with the NUL */
 #define IPC_PDU_DATA_MAX     262144   /* bytes of the data segment of a control PDU that is sent, */
@@ -275,6 +320,20 @@ struct iscsi_uevent {
             bool no_payload;       /* data of commands stay out */
             uint32_t path_len; /* bytes of the data that follows the message: the path, no NUL */
         } start_capture;
+        struct {
+            int fd; /* as bind_conn.fd, but never -1 */
+            enum ipc_engine_fd what;
+        } engine_fd;
+        struct {
+            enum ipc_engine_class class;
+            uint32_t slots;      /* 1..OFFLOAD_SLOTS_MAX (offload/entry.h) */
+            uint32_t generation; /* of the memory: another with each attachment of a client */
+            uint64_t arena;      /* bytes; a multiple of 4096 */
+        } engine_attach;
+        struct {
+            uint32_t index;    /* of the table; 0 where the request has none */
+            uint32_t text_len; /* bytes of the data that follows the message */
+        } engine_table;        /* NEW_FLASHNODE to GET_HOST_STATS */
     } u;
 };
 
@@ -376,6 +435,16 @@ struct iscsi_reply {
         struct {
             uint32_t count; /* PDUs in the data */
         } flight;
+        struct {
+            uint32_t sessions_max;      /* that the client may have attached at a time */
+            uint32_t max_transfer;      /* bytes of one command */
+            uint32_t pid;               /* of the engine, for people */
+            char version[IPC_NAME_MAX]; /* of the engine's program, for people */
+        } attach;
+        struct {
+            uint32_t len; /* bytes of the data */
+            bool more;    /* there are further ones: ask again, from the index after the last */
+        } text;
     } r;
     /* ipc_reply_data_len bytes.  The server may leave it NULL where that is 0; a binding hands the
      * client a pointer that is never NULL. */
@@ -396,6 +465,9 @@ ipc_reply_data_len(const struct iscsi_reply *rep)
         return (uint32_t)rep->r.lun_stats.data_len;
     if (rep->type == ISCSI_UEVENT_GET_FLIGHT)
         return rep->r.flight.count * IPC_FLIGHT_PDU;
+    if (rep->type == ISCSI_UEVENT_GET_FLASHNODE || rep->type == ISCSI_UEVENT_LIST_FLASHNODES ||
+        rep->type == ISCSI_UEVENT_LIST_CHAP || rep->type == ISCSI_UEVENT_GET_HOST_STATS)
+        return rep->r.text.len;
     return rep->type == ISCSI_UEVENT_GET_CONN ? rep->r.conn.values_len : 0;
 }
 
