@@ -73,6 +73,11 @@ serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
         return dp_serve_get_conn(dp, ev, buf, rep);
     if (ev->type < ISCSI_UEVENT_COUNT && servers[ev->type] != NULL)
         return servers[ev->type](dp, ev, rep);
+    if (ev->type >= ISCSI_UEVENT_ENGINE_FD && ev->type <= ISCSI_UEVENT_GET_HOST_STATS) {
+        dp_close_descriptor(dp, ev);
+        return lunette_fail(&rep->why, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
+                            "this is a data plane, and no engine");
+    }
     return lunette_fail(&rep->why, -ENOSYS, LUNETTE_DOM_USAGE, 0, "request %d is not known",
                         (int)ev->type);
 }

@@ -557,6 +557,8 @@ dp_close_descriptor(struct dataplane *dp, const struct iscsi_uevent *ev)
 {
     if (ev->type == ISCSI_UEVENT_BIND_CONN)
         loop_close_fd(dp->loop, ev->u.bind_conn.fd);
+    if (ev->type == ISCSI_UEVENT_ENGINE_FD)
+        loop_close_fd(dp->loop, ev->u.engine_fd.fd);
 }
 
 int

@@ -220,6 +220,32 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         ENUM(w, ev->u.start_capture.no_payload, 2);
         walk_count(w, &ev->u.start_capture.path_len, IPC_PDU_DATA_MAX); /* as for the note */
         break;
+    case ISCSI_UEVENT_ENGINE_FD:
+        ENUM(w, ev->u.engine_fd.what, IPC_ENGINE_FDS);
+        if (w->decode)
+            ev->u.engine_fd.fd = -1;
+        break;
+    case ISCSI_UEVENT_ENGINE_ATTACH:
+        ENUM(w, ev->u.engine_attach.class, IPC_ENGINE_CLASSES);
+        U(w, ev->u.engine_attach.slots, 4);
+        U(w, ev->u.engine_attach.generation, 4);
+        U(w, ev->u.engine_attach.arena, 8);
+        break;
+    case ISCSI_UEVENT_NEW_FLASHNODE:
+    case ISCSI_UEVENT_DEL_FLASHNODE:
+    case ISCSI_UEVENT_SET_FLASHNODE:
+    case ISCSI_UEVENT_GET_FLASHNODE:
+    case ISCSI_UEVENT_LIST_FLASHNODES:
+    case ISCSI_UEVENT_LOGIN_FLASHNODE:
+    case ISCSI_UEVENT_LOGOUT_FLASHNODE:
+    case ISCSI_UEVENT_SET_CHAP:
+    case ISCSI_UEVENT_LIST_CHAP:
+    case ISCSI_UEVENT_DELETE_CHAP:
+    case ISCSI_UEVENT_SEND_PING:
+    case ISCSI_UEVENT_GET_HOST_STATS:
+        U(w, ev->u.engine_table.index, 4);
+        walk_count(w, &ev->u.engine_table.text_len, IPC_PDU_DATA_MAX); /* as for the note */
+        break;
     case ISCSI_UEVENT_GET_FLIGHT:
     case ISCSI_UEVENT_GET_SESSION:
     case ISCSI_UEVENT_GET_CONN:
@@ -331,6 +357,8 @@ walk_result(struct walk *w, struct iscsi_reply *rep)
         break;
     case ISCSI_UEVENT_TRANSPORT_EP_POLL:
     case ISCSI_UEVENT_SCAN_HOST:
+    case ISCSI_UEVENT_NEW_FLASHNODE:
+    case ISCSI_UEVENT_SEND_PING:
         U(w, rep->r.value, 4);
         break;
     case ISCSI_UEVENT_GET_STATS:
@@ -364,6 +392,19 @@ walk_result(struct walk *w, struct iscsi_reply *rep)
         break;
     case ISCSI_UEVENT_GET_FLIGHT:
         walk_count(w, &rep->r.flight.count, IPC_FLIGHT_MAX);
+        break;
+    case ISCSI_UEVENT_ENGINE_ATTACH:
+        U(w, rep->r.attach.sessions_max, 4);
+        U(w, rep->r.attach.max_transfer, 4);
+        U(w, rep->r.attach.pid, 4);
+        walk_string(w, rep->r.attach.version, sizeof(rep->r.attach.version));
+        break;
+    case ISCSI_UEVENT_GET_FLASHNODE:
+    case ISCSI_UEVENT_LIST_FLASHNODES:
+    case ISCSI_UEVENT_LIST_CHAP:
+    case ISCSI_UEVENT_GET_HOST_STATS:
+        walk_count(w, &rep->r.text.len, IPC_REPLY_DATA_MAX);
+        ENUM(w, rep->r.text.more, 2);
         break;
     default: /* nothing but that it went well */
         break;
@@ -463,7 +504,17 @@ ipc_uevent_data_len(const struct iscsi_uevent *ev)
         return ev->u.start_export.path_len;
     if (ev->type == ISCSI_UEVENT_START_CAPTURE)
         return ev->u.start_capture.path_len;
+    if (ev->type >= ISCSI_UEVENT_NEW_FLASHNODE && ev->type <= ISCSI_UEVENT_GET_HOST_STATS)
+        return ev->u.engine_table.text_len;
     return ev->type == ISCSI_UEVENT_SET_NOTE ? ev->u.set_note.len : 0;
+}
+
+int *
+ipc_uevent_fd(struct iscsi_uevent *ev)
+{
+    if (ev->type == ISCSI_UEVENT_BIND_CONN)
+        return &ev->u.bind_conn.fd;
+    return ev->type == ISCSI_UEVENT_ENGINE_FD ? &ev->u.engine_fd.fd : NULL;
 }
 
 uint32_t
@@ -477,5 +528,8 @@ ipc_reply_room(enum iscsi_uevent_type type)
         return IPC_LATENCY_DATA_MAX;
     if (type == ISCSI_UEVENT_GET_FLIGHT)
         return IPC_FLIGHT_MAX * IPC_FLIGHT_PDU;
+    if (type == ISCSI_UEVENT_GET_FLASHNODE || type == ISCSI_UEVENT_LIST_FLASHNODES ||
+        type == ISCSI_UEVENT_LIST_CHAP || type == ISCSI_UEVENT_GET_HOST_STATS)
+        return IPC_REPLY_DATA_MAX;
     return type == ISCSI_UEVENT_GET_CONN ? IPC_VALUES_MAX : 0;
 }

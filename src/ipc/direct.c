@@ -280,8 +280,8 @@ ipc_direct_free(struct ipc_direct *d)
     while (!list_empty(&d->queue)) {
         struct msg *m = container_of(list_pop_front(&d->queue), struct msg, node);
 
-        if (m->kind == MSG_REQUEST && m->request.type == ISCSI_UEVENT_BIND_CONN)
-            loop_close_fd(d->loop, m->request.u.bind_conn.fd);
+        if (m->kind == MSG_REQUEST && ipc_uevent_fd(&m->request) != NULL)
+            loop_close_fd(d->loop, *ipc_uevent_fd(&m->request));
         free(m);
     }
     while (!list_empty(&d->waiting))

@@ -89,8 +89,8 @@ encoded_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint
     p->data_len = data_len;
     if (data_len > 0)
         memcpy(p->bytes + len, data, data_len);
-    if (ev->type == ISCSI_UEVENT_BIND_CONN)
-        p->fd = ev->u.bind_conn.fd;
+    if (ipc_uevent_fd(ev) != NULL)
+        p->fd = *ipc_uevent_fd(ev);
     r = e->carrier->ops->send(e->carrier, p);
     if (r < 0)
         client_done(e, p); /* its descriptor stays the caller's */
@@ -304,8 +304,7 @@ server_take(void *user, struct ipc_packet *p)
     struct iscsi_uevent req;
 
     if (e->dead || ipc_decode_uevent(p->bytes, p->len, &req) < 0 ||
-        p->data_len != ipc_uevent_data_len(&req) ||
-        (p->fd >= 0 && req.type != ISCSI_UEVENT_BIND_CONN) ||
+        p->data_len != ipc_uevent_data_len(&req) || (p->fd >= 0 && ipc_uevent_fd(&req) == NULL) ||
         p->room < IPC_MSG_MAX + ipc_reply_room(req.type)) {
         ipc_packet_drop(e->carrier->server_loop, p);
         if (!e->dead && e->broken != NULL)
@@ -313,8 +312,8 @@ server_take(void *user, struct ipc_packet *p)
         e->dead = true;
         return;
     }
-    if (req.type == ISCSI_UEVENT_BIND_CONN)
-        req.u.bind_conn.fd = p->fd;
+    if (ipc_uevent_fd(&req) != NULL)
+        *ipc_uevent_fd(&req) = p->fd;
     p->seq = req.seq;
     list_push_back(&e->waiting, &p->node);
     e->ops->serve(e->server, &e->client, &req, p->bytes + p->len, p->data_len);

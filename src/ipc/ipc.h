@@ -45,7 +45,7 @@ int ipc_encoded_server_new(struct ipc_carrier *c, const struct ipc_server_ops *o
 void ipc_encoded_server_free(struct ipc_encoded_server *e);
 
 /* Messages as bytes: little endian, fixed layout, one version.  Descriptors and data are not in
- * them: a binding carries bind_conn.fd and what ipc_..._data_len tells beside the message.
+ * them: a binding carries ipc_uevent_fd and what ipc_..._data_len tells beside the message.
  * encode: bytes written, or -ENOBUFS.  decode: 0, or -EPROTO for what no encoder writes; nothing
  * is trusted, *ret is zeroed where fields are not in the message. */
 #define IPC_MSG_MAX 2048 /* bytes of any message, without data */
@@ -56,6 +56,9 @@ int ipc_encode_reply(const struct iscsi_reply *rep, uint8_t *buf, size_t size);
 int ipc_decode_reply(const uint8_t *buf, size_t len, struct iscsi_reply *ret);
 int ipc_encode_kevent(const struct iscsi_kevent *ev, uint8_t *buf, size_t size);
 int ipc_decode_kevent(const uint8_t *buf, size_t len, struct iscsi_kevent *ret);
+
+/* Where a request has the descriptor that travels with it; NULL: requests of its type have none. */
+int *ipc_uevent_fd(struct iscsi_uevent *ev);
 
 /* Bytes of data that belong to a request, and the most that its reply may bring. */
 uint32_t ipc_uevent_data_len(const struct iscsi_uevent *ev);

@@ -577,6 +577,10 @@ random_request(struct world *w)
                                               : below(w, 2) == 0 ? "tcp"
                                                                  : "none");
         break;
+    case ISCSI_UEVENT_ENGINE_FD:
+        ev.u.engine_fd.fd = (int)below(w, 100);
+        w->fds++;
+        break;
     case ISCSI_UEVENT_BIND_CONN:
         ev.u.bind_conn.leading = (uint8_t)below(w, 3);
         ev.u.bind_conn.fd = -1;

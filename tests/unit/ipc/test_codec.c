@@ -83,6 +83,21 @@ sample(enum iscsi_uevent_type type)
         ev.u.start_capture.no_payload = true;
         ev.u.start_capture.path_len = IPC_PATH_MAX - 1;
         break;
+    case ISCSI_UEVENT_ENGINE_FD:
+        ev.u.engine_fd.fd = -1;
+        ev.u.engine_fd.what = IPC_ENGINE_BELL_CLIENT;
+        break;
+    case ISCSI_UEVENT_ENGINE_ATTACH:
+        ev.u.engine_attach.class = IPC_ENGINE_TCP;
+        ev.u.engine_attach.slots = 1024;
+        ev.u.engine_attach.generation = 0xfffffff1;
+        ev.u.engine_attach.arena = 1ull << 34;
+        break;
+    case ISCSI_UEVENT_SET_FLASHNODE:
+    case ISCSI_UEVENT_DELETE_CHAP:
+        ev.u.engine_table.index = IPC_FLASHNODES_MAX - 1;
+        ev.u.engine_table.text_len = 4000;
+        break;
     case ISCSI_UEVENT_SEND_PDU:
         memset(&ev.u.send_pdu.hdr, 0x43, sizeof(ev.u.send_pdu.hdr));
         ev.u.send_pdu.data_len = 8192;
@@ -232,6 +247,20 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
         break;
     case ISCSI_UEVENT_GET_FLIGHT:
         rep->r.flight.count = IPC_FLIGHT_MAX;
+        break;
+    case ISCSI_UEVENT_ENGINE_ATTACH:
+        rep->r.attach.sessions_max = 64;
+        rep->r.attach.max_transfer = 1u << 24;
+        rep->r.attach.pid = 0x01020304;
+        memset(rep->r.attach.version, 'v', IPC_NAME_MAX - 1);
+        break;
+    case ISCSI_UEVENT_SEND_PING:
+        rep->r.value = 1234567;
+        break;
+    case ISCSI_UEVENT_GET_FLASHNODE:
+    case ISCSI_UEVENT_LIST_CHAP:
+        rep->r.text.len = IPC_REPLY_DATA_MAX;
+        rep->r.text.more = true;
         break;
     }
 }
@@ -498,6 +527,20 @@ test_message_numbers_stay(void **state)
         {ISCSI_UEVENT_GET_LUN_STATS, 28},
         {ISCSI_UEVENT_GET_FLIGHT, 31},
         {ISCSI_UEVENT_START_CAPTURE, 32},
+        {ISCSI_UEVENT_ENGINE_FD, 33},
+        {ISCSI_UEVENT_ENGINE_ATTACH, 34},
+        {ISCSI_UEVENT_NEW_FLASHNODE, 35},
+        {ISCSI_UEVENT_DEL_FLASHNODE, 36},
+        {ISCSI_UEVENT_SET_FLASHNODE, 37},
+        {ISCSI_UEVENT_GET_FLASHNODE, 38},
+        {ISCSI_UEVENT_LIST_FLASHNODES, 39},
+        {ISCSI_UEVENT_LOGIN_FLASHNODE, 40},
+        {ISCSI_UEVENT_LOGOUT_FLASHNODE, 41},
+        {ISCSI_UEVENT_SET_CHAP, 42},
+        {ISCSI_UEVENT_LIST_CHAP, 43},
+        {ISCSI_UEVENT_DELETE_CHAP, 44},
+        {ISCSI_UEVENT_SEND_PING, 45},
+        {ISCSI_UEVENT_GET_HOST_STATS, 46},
     };
     static const int events[][2] = {
         {ISCSI_KEVENT_UNKNOWN, 0},        {ISCSI_KEVENT_RECV_PDU, 1},
