@@ -159,7 +159,9 @@ check_conn(const struct conn *c)
     if (s->state == ISCSI_STATE_LOGGED_IN && c != s->leadconn)
         assert(c->down || c->stopping || s->leadconn != NULL);
     assert((c->clear == CLEAR_NONE) == list_empty(&c->clear_node));
-    assert(c->clear == CLEAR_NONE || (c->down && s->state == ISCSI_STATE_LOGGED_IN));
+    /* A leading connection that fails takes the state with it at once, and the rest in a moment. */
+    assert(c->clear == CLEAR_NONE || (c->down && (s->state == ISCSI_STATE_LOGGED_IN ||
+                                                  (s->leadconn != NULL && s->leadconn->failing))));
     assert(c->clear != CLEAR_ASKED || (s->clear_task != NULL && s->clear_conn == c));
     assert(c->clear != CLEAR_CARRIED || c->clear_via->carrier);
 }
