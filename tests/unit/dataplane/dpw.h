@@ -234,10 +234,10 @@ dpw_do(struct dpw *w, enum iscsi_uevent_type type, uint32_t sid, uint16_t cid, u
 
     if (type == ISCSI_UEVENT_BIND_CONN) {
         ev.u.bind_conn.fd = -1;
-        if (type == ISCSI_UEVENT_ENGINE_FD)
-            ev.u.engine_fd.fd = -1;
         ev.u.bind_conn.leading = cid == 1;
     }
+    if (type == ISCSI_UEVENT_ENGINE_FD)
+        ev.u.engine_fd.fd = -1;
     if (type == ISCSI_UEVENT_CREATE_SESSION)
         strcpy(ev.u.create_session.transport, "fake");
     if (type == ISCSI_UEVENT_TRANSPORT_EP_CONNECT)
