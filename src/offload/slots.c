@@ -8,6 +8,7 @@
 #include "offload/entry.h"
 
 struct slots_one {
+    void *owner;
     uint32_t generation; /* of its last use; 0: there was none */
     uint16_t next;       /* free ones of a client: the next one, from 1; 0: none */
     bool live;
@@ -35,12 +36,12 @@ slots_fini(struct slots *t)
 }
 
 int
-slots_take(struct slots *t, uint16_t *ret_slot, uint32_t *ret_generation)
+slots_take(struct slots *t, uint32_t spare, uint16_t *ret_slot, uint32_t *ret_generation)
 {
     struct slots_one *one;
 
     assert(t->ours);
-    if (t->held || t->free == 0)
+    if (t->held || t->count - t->live <= spare)
         return -EAGAIN;
     one = &t->one[t->free - 1];
     assert(!one->live);
@@ -49,6 +50,7 @@ slots_take(struct slots *t, uint16_t *ret_slot, uint32_t *ret_generation)
     if (++one->generation == 0)
         one->generation = 1;
     one->live = true;
+    one->owner = NULL;
     t->live++;
     *ret_generation = one->generation;
     return 0;
@@ -74,8 +76,23 @@ slots_claim(struct slots *t, uint32_t slot, uint32_t generation)
         return -EPROTO;
     one->generation = generation;
     one->live = true;
+    one->owner = NULL;
     t->live++;
     return 0;
+}
+
+void
+slots_own(struct slots *t, uint32_t slot, void *owner)
+{
+    assert(slot < t->count && t->one[slot].live);
+    t->one[slot].owner = owner;
+}
+
+void *
+slots_owner(const struct slots *t, uint32_t slot)
+{
+    assert(slot < t->count && t->one[slot].live);
+    return t->one[slot].owner;
 }
 
 enum slots_look

@@ -35,12 +35,17 @@ enum slots_look {
 int slots_init(struct slots *t, uint32_t count, bool ours);
 void slots_fini(struct slots *t);
 
-/* A client begins a use.  0; -EAGAIN: all are in use, or they are held. */
-int slots_take(struct slots *t, uint16_t *ret_slot, uint32_t *ret_generation);
+/* A client begins a use, and leaves `spare` slots free for others.  0; -EAGAIN: too many are in
+ * use, or they are held. */
+int slots_take(struct slots *t, uint32_t spare, uint16_t *ret_slot, uint32_t *ret_generation);
 
 /* An engine sees a use begin.  0; -EPROTO: there is no such slot, it is in use, or the generation
  * is not ahead of the one before. */
 int slots_claim(struct slots *t, uint32_t slot, uint32_t generation);
+
+/* Whatever the use of a slot is for, while it lasts; NULL when it begins. */
+void slots_own(struct slots *t, uint32_t slot, void *owner);
+void *slots_owner(const struct slots *t, uint32_t slot);
 
 /* Looks up what the other side has named. */
 enum slots_look slots_look(struct slots *t, uint32_t slot, uint32_t generation);
