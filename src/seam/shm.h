@@ -16,7 +16,7 @@
 
 #include "seam/loop.h"
 
-#define SHM_SIZE_MAX ((size_t)1 << 34) /* bytes of one memory */
+#define SHM_SIZE_MAX ((uint64_t)1 << 34) /* bytes of one memory */
 
 struct shm_process;
 
@@ -41,9 +41,10 @@ shm_there(const struct loop *l)
 }
 
 /* Makes memory of `size` bytes, all zero, the size of which nobody can change any more, so that no
- * access to it can ever fail; and maps it.  size is a multiple of 4096 and at most SHM_SIZE_MAX.
- * The caller owns both, *ret_fd and *ret_map.  0, or -errno: -EOPNOTSUPP where the loop has no
- * shared memory, -EINVAL, -ENOMEM, -EMFILE. */
+ * access to it can lie behind its end; and maps it.  size is a multiple of 4096 and at most
+ * SHM_SIZE_MAX.  Pages are taken when they are first touched.  A child of fork does not have the
+ * mapping, so that it ends with the process.  The caller owns both, *ret_fd and *ret_map.  0, or
+ * -errno: -EOPNOTSUPP where the loop has no shared memory, -EINVAL, -ENOMEM, -EMFILE. */
 static inline int
 shm_make(struct loop *l, size_t size, int *ret_fd, void **ret_map)
 {
@@ -51,9 +52,9 @@ shm_make(struct loop *l, size_t size, int *ret_fd, void **ret_map)
 }
 
 /* Maps memory that another process has made.  fd stays the caller's, and may be closed while the
- * memory is mapped.  It is untrusted: -EPERM: its size can still be changed (it has no seals, or is
- * no memory of shm_make at all); -EINVAL: it is of another size; -ENOMEM.  The other process may
- * write to it at any time. */
+ * memory is mapped.  It is untrusted: -EPERM: its size can still be changed or it cannot be written
+ * to (it has not the seals of shm_make, or is no such memory at all); -EINVAL: it is of another
+ * size; -ENOMEM.  The other process may write to it at any time. */
 static inline int
 shm_map(struct loop *l, int fd, size_t size, void **ret_map)
 {
@@ -68,7 +69,9 @@ shm_unmap(struct loop *l, void *map, size_t size)
 }
 
 /* Makes a bell, the descriptor of which is the caller's.  It is readable (loop_watch) from
- * shm_bell_ring until shm_bell_clear.  0 or -errno. */
+ * shm_bell_ring until shm_bell_clear.  0 or -errno: -EOPNOTSUPP where the system has no bell that
+ * can never block, -EMFILE, -ENOMEM, -EAGAIN where the system has given away all that it has of
+ * what rings bells (fs.aio-max-nr). */
 static inline int
 shm_bell_make(struct loop *l, int *ret_fd)
 {
@@ -76,21 +79,24 @@ shm_bell_make(struct loop *l, int *ret_fd)
 }
 
 /* Tells whether a descriptor that another process has sent is a bell that can never block whoever
- * rings or clears it: 0, or -EINVAL.  What the other does with it later cannot change that. */
+ * rings or clears it: 0, or -EINVAL, or what shm_bell_make returns.  What the other does with it
+ * later cannot change that.  A bell is rung by this: what had been rung before is not lost, but
+ * whoever watches it is called once in vain where nothing had. */
 static inline int
 shm_bell_check(struct loop *l, int fd)
 {
     return l->shm != NULL ? l->shm->bell_check(l, fd) : -EOPNOTSUPP;
 }
 
-/* Rings: one system call.  Cannot fail, whatever the other process does to the bell. */
+/* Rings a bell that was made or checked on this loop: one system call.  Cannot fail and does not
+ * wait, whatever the other process does to the bell. */
 static inline void
 shm_bell_ring(struct loop *l, int fd)
 {
     l->shm->bell_ring(l, fd);
 }
 
-/* Takes back all that was rung until now. */
+/* Takes back all that was rung until now; the same. */
 static inline void
 shm_bell_clear(struct loop *l, int fd)
 {
@@ -98,10 +104,11 @@ shm_bell_clear(struct loop *l, int fd)
 }
 
 /* Has gone(user) called once, from the loop, when the process at the other end of s, a stream of
- * packets, has ended for good: no thread of it runs any more, so that it writes to no memory.  The
- * end of s itself does not say that.  The watch does not need s any more after this call.  0, or
- * -errno: -ESRCH where it has ended already, -EMFILE, -ENOMEM.  *ret is ended with
- * shm_process_unwatch, also after gone. */
+ * packets, has ended for good: no thread of it runs any more, so that it writes to no memory.  It
+ * is the process that stream_peer_cred names: that which has connected or listened.  The end of s
+ * itself does not say that.  The watch does not need s any more after this call.  0, or -errno:
+ * -ESRCH where it has ended already, -EMFILE, -ENOMEM; -EOPNOTSUPP where s is no local socket or
+ * the system cannot watch processes.  *ret is ended with shm_process_unwatch, also after gone. */
 static inline int
 shm_process_watch(struct loop *l, struct stream *s, void (*gone)(void *user), void *user,
                   struct shm_process **ret)
@@ -109,7 +116,7 @@ shm_process_watch(struct loop *l, struct stream *s, void (*gone)(void *user), vo
     return l->shm != NULL ? l->shm->process_watch(l, s, gone, user, ret) : -EOPNOTSUPP;
 }
 
-/* Ends the watch on the same loop: gone is not called any more. */
+/* Ends the watch on the same loop: gone is not called any more.  May be called inside gone. */
 static inline void
 shm_process_unwatch(struct loop *l, struct shm_process *p)
 {
