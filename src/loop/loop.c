@@ -369,6 +369,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;
     l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
     l->pub.now_ns = real_clock_ns();
+    l->pub.shm = &real_shm_ops;
     seed_random(l);
     r = open_poller(cfg->kind, l, err);
     if (r < 0)
@@ -422,6 +423,7 @@ loop_free(struct loop *pub)
         l->poller->ops->free(l->poller);
     real_reap_streams(l, true);
     real_drop_watches(l);
+    real_ringer_free(l->ringer);
     if (l->fd_asked)
         (void)close(l->alarm.fd);
     pool_fini(&pub->tx);

@@ -11,6 +11,8 @@
 #include "loop/mailbox.h"
 #include "loop/poll.h"
 
+struct real_ringer;
+
 struct real_loop {
     struct loop pub;
     struct poller *poller;
@@ -33,6 +35,7 @@ struct real_loop {
     struct list lookups; /* struct resolve that waits for a thread */
     uint32_t lookup_threads, lookups_pending;
     uint32_t streams;
+    struct real_ringer *ringer; /* owned: what rings bells (shm.c); NULL: it has none yet */
     /* Inside loop_run; loop_fd was called; its descriptor shows already that there is something to
      * do. */
     bool running, fd_asked, kicked;
@@ -175,6 +178,10 @@ int real_watch(struct loop *l, int fd, void (*readable)(void *user), void *user,
 void real_unwatch(struct loop *l, struct loop_watch *w);
 /* Frees the watches that have ended; the poller is gone. */
 void real_drop_watches(struct real_loop *l);
+
+/* shm.c: seam/shm.h */
+extern const struct shm_ops real_shm_ops;
+void real_ringer_free(struct real_ringer *r); /* NULL is harmless */
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);
