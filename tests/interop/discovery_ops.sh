@@ -46,7 +46,7 @@ try() { # SET-BY-OPERATOR OPTION...: the value that ours has kept, "kept" or "-"
     checks=$((checks + 1))
     grep -v "^cmds_max of b" "$tmp/theirs.tells" > "$tmp/theirs.set"
     grep -v "^cmds_max of b" "$tmp/ours.tells" > "$tmp/ours.set"
-    diff -u "$tmp/theirs.set" "$tmp/ours.set" || { cat "$tmp/theirs.err" "$tmp/ours.err"; fail "$*: ours is not as theirs"; }
+    same_lines "$*: ours is not as theirs" "$tmp/theirs.set" "$tmp/ours.set" "$tmp/theirs.err" "$tmp/ours.err"
     [[ $kept == - ]] || has "cmds_max of b: 64" "$tmp/ours.tells"
     say "$* (theirs: $(tail -n 1 "$tmp/theirs.tells"))"
 }

@@ -52,7 +52,7 @@ both() { # EXIT OPTION...
     sed s/^'# BEGIN RECORD'.*/BEGIN/ "$tmp/out" > "$tmp/theirs"
     expect "$rc" ours -m fw -S "$@"
     sed s/^'# BEGIN RECORD'.*/BEGIN/ "$tmp/out" > "$tmp/ours"
-    diff -u "$tmp/theirs" "$tmp/ours" || fail "-m fw $*: ours is not as theirs"
+    same_lines "-m fw $*: ours is not as theirs" "$tmp/theirs" "$tmp/ours"
 }
 
 say "no firmware"
@@ -131,8 +131,8 @@ records() { # PROGRAM: what it makes of the firmware's targets
 }
 records theirs
 records ours
-diff -u "$tmp/theirs.lines" "$tmp/ours.lines" || fail "-m discovery -t fw: ours is not as theirs"
-diff -u "$tmp/theirs.records" "$tmp/ours.records" || fail "the records are not as theirs"
+same_lines "-m discovery -t fw: ours is not as theirs" "$tmp/theirs.lines" "$tmp/ours.lines"
+same_lines "the records are not as theirs" "$tmp/theirs.records" "$tmp/ours.records"
 ok ours -m node -T $A
 has "node.startup = onboot"
 has "node.discovery_type = fw"

@@ -219,6 +219,21 @@ same_session() {
         fail "the session was recovered" "$tmp/err" "$tmp/lost"
 }
 
+# same_lines WHY WANTED GOT [FILE...]: what is not the same is shown next to the reason, since of a test that
+# has failed a summary shows the last lines; and its beginning, since what comes later may follow from that.
+same_lines() {
+    local why=$1 wanted=$2 got=$3 f
+    shift 3
+    checks=$((checks + 1))
+    ! diff -U 2 --label wanted --label got "$wanted" "$got" > "$tmp/difference" || return 0
+    show_logs
+    for f; do
+        [[ ! -s $f ]] || { echo "--- ${f##*/}"; tail -n 20 "$f"; } >&2
+    done
+    head -n 40 "$tmp/difference" >&2
+    fail "$why"
+}
+
 # Moves a random image of SIZE MiB to the LUN at URL and back, and compares.
 # round_trip URL MIB [copy options]
 round_trip() {

@@ -156,7 +156,7 @@ records_as() {
 
 compare() { # FILE, who
     checks=$((checks + $(grep -c '^= ' "$1")))
-    diff -u <(grep -v SPDX "$here/orchestrators.txt") "$1" >&2 || fail "$2 says something else than was recorded"
+    same_lines "$2 says something else than was recorded" <(grep -v SPDX "$here/orchestrators.txt") "$1"
 }
 
 if [[ -x /sbin/iscsiadm ]]; then
