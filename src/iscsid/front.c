@@ -209,6 +209,8 @@ login_params(const struct classic_record *r, bool create)
     say_portal(o, "portal", &r->portal);
     if (r->portal.tpgt >= 0)
         say_put(o, "tpgt", json_integer(r->portal.tpgt));
+    else if (!create) /* a request is about one record, and this is the one without a tag */
+        say_put(o, "untagged", json_true());
     say_put(o, "iface", say_text(r->iface[0] != '\0' ? r->iface : "default"));
     if (!create) {
         /* A request is for one session, however many the record asks for. */
@@ -259,6 +261,7 @@ login_on_done(void *user, const json_t *answer)
     }
     params = login_params(c->record, false);
     (void)json_object_del(params, "more");
+    (void)json_object_del(params, "untagged");
     front_ask(c, "fw.login", params, login_on_firmware);
 }
 

@@ -192,7 +192,7 @@ static const struct manage_method life_methods[] = {
     {"node.new", node_new_method, FILTER " values"},
     {"node.update", node_update_method, FILTER " values"},
     {"node.delete", node_delete_method, FILTER},
-    {"node.login", node_login_method, FILTER " all wait values more lease"},
+    {"node.login", node_login_method, FILTER " untagged all wait values more lease"},
     {"node.logout", node_logout_method, FILTER " all"},
     {"session.list", session_list_method, FILTER " sid detail show_secrets"},
     {"session.stats", session_stats_method, FILTER " sid histograms"},

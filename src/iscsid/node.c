@@ -548,15 +548,32 @@ node_startups(const json_t *params, bool logout, struct batch_options *o, struct
     return 0;
 }
 
+/* A record that somebody has made by hand, of which no tag is known, can stand beside one that a
+ * discovery has found at the same portal.  Leaves only those without a tag, if there are any. */
+static void
+node_keep_untagged(struct ids *ids)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ids->n; i++) {
+        if (ids->id[i].portal.tpgt < 0)
+            ids->id[n++] = ids->id[i];
+    }
+    if (n > 0)
+        ids->n = n;
+}
+
 static SEARCHED(node_login_found)
 {
     struct batch_options o = {.logout = false};
     struct lunette_error err = {.code = 0};
-    bool wait = true;
+    bool wait = true, untagged = false;
     int r = node_startups(params, false, &o, &err);
 
     if (r >= 0)
         r = manage_get_bool(params, "wait", &wait, &err);
+    if (r >= 0)
+        r = manage_get_bool(params, "untagged", &untagged, &err);
     if (r >= 0)
         r = manage_get_bool(params, "more", &o.more, &err);
     if (r >= 0)
@@ -569,6 +586,8 @@ static SEARCHED(node_login_found)
         return;
     }
     o.no_wait = !wait;
+    if (untagged)
+        node_keep_untagged(ids);
     batch_login(d, call, ids, &o);
 }
 

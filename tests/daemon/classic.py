@@ -136,6 +136,37 @@ def three_sizes():
                     fail("a session that is gone is there")
 
 
+def one_record_of_two():
+    """A record without a tag, as somebody makes it by hand, and the one with a tag beside it, as a discovery finds it:
+    a request for one of them is not about the other, whichever comes first and however late the second."""
+    for first, second in ((-1, 1), (1, -1)):
+        with World() as w:
+            target = Target(w, "--target", IQN, "--lun", "ram:1M")
+            host, port = target.portal.rsplit(":", 1)
+            api = begin(w)
+            for tpgt in (1, -1):
+                api.ask("node.new", target=IQN, portal=target.portal, tpgt=tpgt)
+            if len(api.ask("node.list")["nodes"]) != 2:
+                fail("there are not two records")
+            for n, tpgt in enumerate((first, second)):
+                err = ask(request(LOGIN, record=record(IQN, host, int(port), tpgt=tpgt)))[0]
+                sessions = [s["tpgt"] for s in api.ask("session.list")["sessions"]]
+                if err or len(sessions) != n + 1:
+                    fail(f"tag {tpgt} after {first}: error {err}, sessions with tags {sessions}")
+            if ask(request(LOGIN, record=record(IQN, host, int(port), tpgt=-1)))[0] != 15:
+                fail("the same session twice")
+        # Without a record that has no tag, whatever is there is meant.
+        with World() as w:
+            target = Target(w, "--target", IQN, "--lun", "ram:1M")
+            host, port = target.portal.rsplit(":", 1)
+            api = begin(w)
+            api.ask("node.new", target=IQN, portal=target.portal, tpgt=1)
+            if ask(request(LOGIN, record=record(IQN, host, int(port), tpgt=-1)))[0] != 0:
+                fail("no login by the only record")
+            if len(api.ask("node.list")["nodes"]) != 1 or len(api.ask("session.list")["sessions"]) != 1:
+                fail("a record was made beside the only one")
+
+
 def what_is_answered():
     with World() as w:
         begin(w)
@@ -322,4 +353,4 @@ def killed_and_started():
 
 
 isolated()
-run([killed_and_started, three_sizes, what_is_answered, nonsense, crowds, other_users, nobody_waits, directories])
+run([killed_and_started, three_sizes, one_record_of_two, what_is_answered, nonsense, crowds, other_users, nobody_waits, directories])
