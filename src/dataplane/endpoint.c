@@ -92,10 +92,19 @@ dp_ep_bound(struct dp_endpoint *e, struct dp_conn *c)
     c->ep = e;
     e->refs++;
     e->half = (struct dp_half){0, 0}; /* the connection's from now on */
+    e->known_to = e->dp->generation;
 }
 
-/* The endpoint belongs to the client that is attached; where none is, the next one has grace_ms to
- * adopt it. */
+void
+dp_ep_adopt(struct dp_endpoint *e)
+{
+    dp_half_adopt(e->dp, &e->half);
+    e->known_to = e->dp->generation;
+}
+
+/* The endpoint is the client's again who had bound it.  Where that has gone, the one that is
+ * attached may not know that there is such an endpoint, and would never disconnect it: as after any
+ * client that has left something, there are grace_ms to adopt it. */
 void
 dp_ep_unbound(struct dp_conn *c)
 {
@@ -108,10 +117,12 @@ dp_ep_unbound(struct dp_conn *c)
     assert(e->conn == c);
     e->conn = NULL;
     c->ep = NULL;
-    if (dp->generation != 0)
+    if (!e->closing && e->known_to == dp->generation) {
         dp_half_adopt(dp, &e->half);
-    else
+    } else if (!e->closing) {
         dp_half_leave(dp, &e->half);
+        e->half.owner = e->known_to;
+    }
     ep_put(e);
 }
 
@@ -218,7 +229,7 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
     e->dp = dp;
     e->refs = 1;
     e->to = ev->u.ep_connect.to;
-    dp_half_adopt(dp, &e->half);
+    dp_ep_adopt(e);
     e->pub = (struct iscsi_endpoint){.tt = tt,
                                      .host = e->use.host,
                                      .loop = dp->loop,

@@ -48,6 +48,7 @@ struct dp_endpoint {
     struct dp_conn *conn; /* bound to it, or NULL */
     struct dp_adapter_use use;
     struct dp_half half;
+    uint64_t known_to; /* generation of the last client that made, adopted or bound it */
     unsigned refs;
     bool closing; /* the first reference is gone: it is not found any more */
     int state;    /* 1 up, 0 not yet, -errno */
@@ -193,6 +194,8 @@ int dp_ep_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
 /* It has been connected, though the event that says so may still come. */
 bool dp_ep_is_up(struct dp_endpoint *e);
 void dp_ep_bound(struct dp_endpoint *e, struct dp_conn *c);
+/* The client that is attached has e from now on. */
+void dp_ep_adopt(struct dp_endpoint *e);
 /* The transport has let go of c. */
 void dp_ep_unbound(struct dp_conn *c);
 /* Ends the first reference: e is disconnected as soon as no connection is bound to it. */

@@ -136,7 +136,9 @@ dp_serve_adopt(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi
         if (e == NULL)
             return dp_ep_missing(ev, rep);
         if (e->conn == NULL)
-            dp_half_adopt(dp, &e->half);
+            dp_ep_adopt(e);
+        else
+            e->known_to = dp->generation;
         return 0;
     }
     if (ds == NULL)

@@ -537,6 +537,82 @@ test_an_endpoint_that_comes_loose(void **state)
     dpw_free(w);
 }
 
+static uint32_t
+endpoints(struct dpw *w)
+{
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_LIST_ENDPOINTS, 0, 0, 0), 0);
+    return w->reply.r.endpoints.count;
+}
+
+/* What the next client does, who was told of the session and its connection, and how the connection
+ * ends then.  The endpoint is his only if he has said so: one that he does not know of would stay
+ * for good, and they have a limit. */
+static void
+test_an_endpoint_of_a_dead_client(void **state)
+{
+    static const struct {
+        bool started, adopted, lost;
+    } rows[] = {{.started = true, .lost = true},
+                {.started = true},
+                {.started = false},
+                {.started = true, .adopted = true, .lost = true},
+                {.started = true, .adopted = true},
+                {.started = false, .adopted = true}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct dpw *w = dpw_new_alone(&small_limits);
+        struct iscsi_uevent end = {.type = ISCSI_UEVENT_DESTROY_SESSION};
+        uint64_t ep;
+
+        (void)dataplane_set_client(w->dp, &w->client);
+        end.sid = rows[i].started ? dpw_started(w, &ep) : dpw_bound(w, &ep);
+        detach(w, 1);
+        attach(w);
+        assert_int_equal(take_events(w, 1), 0);
+        if (rows[i].adopted)
+            assert_int_equal(dpw_do(w, ISCSI_UEVENT_ADOPT, 0, 0, ep), 0);
+        if (rows[i].lost)
+            fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
+        else
+            (void)dpw_ask(w, &end, NULL, 0);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(endpoints(w), 1);
+        assert_int_equal(w->reply.r.endpoints.ep[0].sid, 0);
+        assert_int_equal(w->reply.r.endpoints.ep[0].owner, rows[i].adopted ? 2 : 1);
+        fake_advance(&w->fl, MS(GRACE_MS) - MS(2));
+        assert_int_equal(endpoints(w), 1);
+        fake_advance(&w->fl, MS(2));
+        assert_int_equal(endpoints(w), rows[i].adopted ? 1 : 0);
+        if (rows[i].adopted)
+            assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 0, 0, ep), 0);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(dataplane_busy(w->dp), rows[i].lost ? 1 : 0);
+        dpw_free(w);
+    }
+}
+
+/* It knows the number from GET_CONN, and gives the endpoint back as if it had made it. */
+static void
+test_an_endpoint_is_disconnected_by_the_next(void **state)
+{
+    struct dpw *w = dpw_new_alone(&small_limits);
+    uint64_t ep;
+
+    (void)state;
+    (void)dataplane_set_client(w->dp, &w->client);
+    (void)dpw_started(w, &ep);
+    detach(w, 1);
+    attach(w);
+    assert_int_equal(take_events(w, 1), 0);
+    fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
+    fake_advance(&w->fl, MS(1));
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 0, 0, ep), 0);
+    fake_advance(&w->fl, MS(2 * GRACE_MS));
+    assert_int_equal(dataplane_busy(w->dp), 1);
+    dpw_free(w);
+}
+
 int
 main(void)
 {
@@ -559,6 +635,8 @@ main(void)
         cmocka_unit_test(test_adopting_an_endpoint),
         cmocka_unit_test(test_a_half_made_connection_of_a_running_session),
         cmocka_unit_test(test_an_endpoint_that_comes_loose),
+        cmocka_unit_test(test_an_endpoint_of_a_dead_client),
+        cmocka_unit_test(test_an_endpoint_is_disconnected_by_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
