@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "base/suggest.h"
 #include "login/reopen.h"
+#include "wire/iser_options.h"
 #include "wire/lun.h"
 #include "wire/text.h"
 
@@ -348,17 +349,22 @@ is_of_transport(const struct api_url *u, const char *key)
 {
     size_t len = strlen(u->cfg.transport);
 
-    return len > 0 && strcmp(u->cfg.transport, "tcp") != 0 && key[strspn(key, KEY_BYTES)] == '\0' &&
-           strncmp(key, u->cfg.transport, len) == 0 && key[len] == '_' && key[len + 1] != '\0';
+    /* Those of iser are listed, so that others that look like one are told of as unknown. */
+    return len > 0 && strcmp(u->cfg.transport, "tcp") != 0 &&
+           (strcmp(u->cfg.transport, "iser") != 0 || opt_of(key) != NULL) &&
+           key[strspn(key, KEY_BYTES)] == '\0' && strncmp(key, u->cfg.transport, len) == 0 &&
+           key[len] == '_' && key[len + 1] != '\0';
 }
 
-/* Keeps such an option, of which the transport knows what it may be. */
+/* Keeps such an option.  What iser takes is known here; what another transport takes, only there.
+ */
 static int
 add_transport_option(struct api_url *u, const char *key, const char *value,
                      struct lunette_error *err)
 {
     char *text = u->cfg.transport_options;
     size_t have = strlen(text), size = sizeof(u->cfg.transport_options);
+    struct iser_options ignored;
     int n;
 
     for (const char *c = value; *c != '\0'; c++) {
@@ -373,6 +379,8 @@ add_transport_option(struct api_url *u, const char *key, const char *value,
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "URL: the options of transport %s are longer than %d bytes",
                             u->cfg.transport, LOGIN_OPTIONS_MAX);
+    if (strcmp(u->cfg.transport, "iser") == 0 && iser_options_parse(text, &ignored, err) < 0)
+        return lunette_fail_prefix(err, -EINVAL, "URL");
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "wire/iser_options.h"
 #include "wire/params.h"
 #include "wire/text.h"
 
@@ -216,6 +217,37 @@ check_options(const struct login_config *cfg, struct lunette_error *err)
                                 "transport option \"%.*s\": want NAME=VALUE, where NAME begins "
                                 "with %s_, as the transport is %s",
                                 len > 60 ? 60 : (int)len, at, cfg->transport, cfg->transport);
+        at += len + (at[len] == '&');
+    }
+    return login_options_check(cfg->transport_options, err);
+}
+
+int
+login_options_check(const char *text, struct lunette_error *err)
+{
+    for (const char *at = text; *at != '\0';) {
+        size_t len = strcspn(at, "&"), name = strcspn(at, "=&"), prefix = strcspn(at, "_");
+
+        if (prefix == 0 || prefix + 1 >= name || name == len)
+            return lunette_fail(
+                err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                "transport option \"%.*s\": want NAME=VALUE, where NAME begins with "
+                "the name of a transport and an underscore, as iser_stag=pool, and "
+                "a & before the next",
+                len > 60 ? 60 : (int)len, at);
+        if (strncmp(at, "iser_", 5) == 0) {
+            struct iser_options ignored;
+            char one[LOGIN_OPTIONS_MAX + 1];
+            int r;
+
+            if (len > LOGIN_OPTIONS_MAX)
+                return config_fault(err, "the transport's options are longer than 255 bytes");
+            memcpy(one, at, len);
+            one[len] = '\0';
+            r = iser_options_parse(one, &ignored, err);
+            if (r < 0)
+                return r;
+        }
         at += len + (at[len] == '&');
     }
     return 0;

@@ -120,6 +120,11 @@ void login_config_wipe(struct login_config *cfg);
  * refused; they go out byte for byte.  Returns 0, or -EINVAL with what is wrong and what to do. */
 int login_config_check(const struct login_config *cfg, struct lunette_error *err);
 
+/* Checks options of whichever transport, as transport_options has them: each is NAME=VALUE, where
+ * NAME has a prefix with an underscore, and those of iser have values that it takes.  Returns 0, or
+ * -EINVAL with the option and what is allowed. */
+int login_options_check(const char *text, struct lunette_error *err);
+
 /* Checks that a transport with these capabilities (enum iscsi_caps) can do what cfg insists on.
  * Returns 0, or -EINVAL with what it cannot do. */
 int login_config_check_caps(const struct login_config *cfg, uint32_t caps,

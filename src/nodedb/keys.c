@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
+#include "login/config.h"
 
 #define NODE     NODEDB_NODE
 #define IFACE    NODEDB_IFACE
@@ -29,6 +30,7 @@
 #define OURS     NODEDB_OURS
 #define POWER2   NODEDB_POWER2
 #define DSEG0    NODEDB_DSEG0
+#define OPTIONS  NODEDB_OPTIONS
 #define IDENTITY NODEDB_IDENTITY
 #define ADAPTER  "it sets up a host bus adapter, and sessions run over the system's network"
 
@@ -189,6 +191,8 @@ nodedb_value_check(const struct nodedb_key *k, const char *value, char *ret,
         return check_list_value(k, value, ret, err);
     if (k->type == NODEDB_WORD && nodedb_word_index(k->words, value, len) < 0)
         return key_fault(k, err, -EINVAL, value, k->words);
+    if (k->flags & NODEDB_OPTIONS && login_options_check(value, err) < 0)
+        return lunette_fail_prefix(err, -EINVAL, "%s", k->name);
     memcpy(ret, value, len + 1);
     return 0;
 }

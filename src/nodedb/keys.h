@@ -37,6 +37,7 @@ enum nodedb_flag {
     NODEDB_POWER2 = 128,
     NODEDB_DSEG0 = 256,
     NODEDB_IDENTITY = 512, /* FIXED also in the record of an interface */
+    NODEDB_OPTIONS = 1024,
 };
 
 enum nodedb_key_id {

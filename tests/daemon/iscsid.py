@@ -813,6 +813,15 @@ def iser_without_a_device():
         assert "node.transport_options = iser_stag=pool&iser_poll_us=50\n" in w.adm(*node)
         assert any("# lunette: node.transport_options = iser_stag" in p.read_text(encoding="ascii")
                    for p in (w.root / "nodes").rglob("*") if p.is_file()) # which older readers skip
+        # What cannot be is refused where it is written, and told where it is read.
+        for value, why in (("rubbish", '"rubbish": want NAME=VALUE'), ("iser_pool=2G", "iser_pool=2G: a size from 1M to 1G")):
+            p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", *node, "-o", "update", "-n",
+                                "node.transport_options", "-v", value], capture_output=True, text=True, timeout=30, check=False)
+            assert p.returncode == 7 and "node.transport_options: " in p.stderr and why in p.stderr, p
+        (w.root / "iscsid.conf").write_text("node.transport_options = iser_stag=pools\n", encoding="ascii")
+        api.ask("daemon.reload")
+        assert "iscsid.conf:1: node.transport_options: iser_stag=pools: window, pool" in (w.tmp / "iscsid.log").read_text()
+        assert "node.transport_options = iser_stag=pool&iser_poll_us=50\n" in w.adm(*node)
         w.adm(*node, "-l", rc=12)
         w.adm(*node, "-o", "update", "-n", "iface.transport_name", "-v", "tcp")
         w.adm(*node, "-l", rc=7) # of which tcp has none

@@ -19,9 +19,9 @@
 
 #include "seam/rdma.h"
 #include "seam/transport.h"
-#include "transport/iser/options.h"
 #include "transport/iser/pool.h"
 #include "wire/iser.h"
+#include "wire/iser_options.h"
 
 /* Bytes of one command, as Linux has it; tgt ends connections above that. */
 #define ISER_MAX_TRANSFER (512u << 10)

@@ -239,17 +239,24 @@ test_transport_options(void **state)
     fails("iscsi://h/" IQN "?transport=iser&iser_stag=a%26b=c", "option iser_stag: a blank");
     fails("iscsi://h/" IQN "?transport=iser&iser_stag=%ff", "option iser_stag: a blank");
     fails("iscsi://h/" IQN "?target_password=a&iser_x=hunter2", "behind target_password");
+    fails("iscsi://h/" IQN "?transport=iser&target_password=a&iser_x=hunter2",
+          "behind target_password");
+    fails("iscsi://h/" IQN "?transport=iser&iser_stag=pools",
+          "URL: iser_stag=pools: window, pool or register is wanted");
+    fails("iscsi://h/" IQN "?iser_pool=1&transport=iser&iser_stag=pool",
+          "URL: iser_pool=1: a size from 1M to 1G is wanted");
+    fails("iscsi://h/" IQN "?transport=iser&iser_polls_us=50", "did you mean iser_poll_us?");
     for (size_t len = 200; len < 300; len++) {
-        size_t at = (size_t)snprintf(url, sizeof(url), "iscsi://h/" IQN "?transport=iser&iser_x=");
+        size_t at = (size_t)snprintf(url, sizeof(url), "iscsi://h/" IQN "?transport=mine&mine_x=");
 
         memset(url + at, 'x', len);
         url[at + len] = '\0';
-        if (len + strlen("iser_x=") > LOGIN_OPTIONS_MAX) {
-            fails(url, "the options of transport iser are longer than 255 bytes");
+        if (len + strlen("mine_x=") > LOGIN_OPTIONS_MAX) {
+            fails(url, "the options of transport mine are longer than 255 bytes");
             continue;
         }
         assert_int_equal(url_parse(url, &u, NULL), 0);
-        assert_int_equal(strlen(u.cfg.transport_options), len + strlen("iser_x="));
+        assert_int_equal(strlen(u.cfg.transport_options), len + strlen("mine_x="));
         url_wipe(&u);
     }
 }

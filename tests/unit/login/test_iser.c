@@ -519,6 +519,17 @@ options(void **state)
     static const char *const wrong[] = {
         "iser_", "iser_stag",          "iser_=1",        "iserstag=1", "tcp_x=1",
         "=",     "iser_stag=pool&x=1", "&iser_stag=pool"};
+    static const struct {
+        const char *text, *why;
+    } values[] = {
+        {"iser_stag=", "iser_stag=: window, pool or register is wanted"},
+        {"iser_poll_us=50&iser_stag=rubbish&iser_pool=4M",
+         "iser_stag=rubbish: window, pool or register is wanted"},
+        {"iser_pool=2G", "iser_pool=2G: a size from 1M to 1G is wanted"},
+        {"iser_size=1",
+         "\"iser_size=1\" is no option of iser, which has iser_stag=, iser_pool= and "
+         "iser_poll_us="},
+    };
     struct login_config cfg;
     struct lunette_error err;
     struct world *w = run_as(lio, has_options);
@@ -538,8 +549,15 @@ options(void **state)
             fail_msg("%s is taken", wrong[i]);
         assert_non_null(strstr(err.msg, "NAME begins with iser_, as the transport is iser"));
     }
-    (void)strcpy(cfg.transport_options, "iser_stag=");
-    assert_int_equal(login_config_check(&cfg, &err), 0); /* what is wrong here, iser says */
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        (void)strcpy(cfg.transport_options, values[i].text);
+        if (login_config_check(&cfg, &err) != -EINVAL)
+            fail_msg("%s is taken", values[i].text);
+        assert_string_equal(err.msg, values[i].why);
+    }
+    (void)strcpy(cfg.transport, "mine"); /* who knows what this takes */
+    (void)strcpy(cfg.transport_options, "mine_x=&mine_y=a=b");
+    assert_int_equal(login_config_check(&cfg, &err), 0);
     memset(cfg.transport_options, 'x', sizeof(cfg.transport_options));
     assert_int_equal(login_config_check(&cfg, &err), -EINVAL);
     world_free(w);

@@ -94,6 +94,17 @@ test_values(void **state)
         {NODEDB_USERNAME, " before", NULL, -EINVAL},
         {NODEDB_USERNAME, "a\nnode.startup = onboot", NULL, -EINVAL},
         {NODEDB_CONGESTION_CONTROL, "longer_than_fifteen", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "", "", 0},
+        {NODEDB_TRANSPORT_OPTIONS, "iser_stag=pool&iser_pool=4M", "iser_stag=pool&iser_pool=4M", 0},
+        {NODEDB_TRANSPORT_OPTIONS, "mine_x=&yours_y=a=b", "mine_x=&yours_y=a=b", 0},
+        {NODEDB_TRANSPORT_OPTIONS, "rubbish", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "=1", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "x=_", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "mine_=1", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "mine_x=1&", "mine_x=1&", 0},
+        {NODEDB_TRANSPORT_OPTIONS, "mine_x=1&&", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "mine_x=1&iser_stag=pools", NULL, -EINVAL},
+        {NODEDB_TRANSPORT_OPTIONS, "iser_stg=pool", NULL, -EINVAL},
     };
 
     (void)state;

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "transport/iser/options.h"
 #include "transport/iser/pool.h"
+#include "wire/iser_options.h"
 
 static void
 options(void **state)

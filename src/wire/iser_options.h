@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/iser/options.h - what ISCSI_PARAM_OPTIONS says to iSER. */
-#ifndef TRANSPORT_ISER_OPTIONS_H
-#define TRANSPORT_ISER_OPTIONS_H
+/* wire/iser_options.h - what URLs and records, and then ISCSI_PARAM_OPTIONS, say to iSER.  It
+ * stands below the transport, so that a mistake is told of where it was made. */
+#ifndef WIRE_ISER_OPTIONS_H
+#define WIRE_ISER_OPTIONS_H
 
 #include <stdint.h>
 

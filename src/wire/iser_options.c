@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "transport/iser/options.h"
+#include "wire/iser_options.h"
 
 #include <errno.h>
 #include <stdbool.h>
