@@ -8,6 +8,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,6 +19,7 @@
 
 #define ENTRY   128u
 #define ROUNDS  60000u
+#define MOMENTS 1000000u
 #define WAIT_MS 30000 /* how long nothing is believed to be late only */
 
 struct side {
@@ -170,12 +172,83 @@ test_depth_32(void **state)
     run_at_depth(32);
 }
 
+/* The moment alone: one thread publishes while the other goes to sleep, again and again.  Either
+ * the one rings or the other stays awake; where both believe that it is not their business, a store
+ * has been overtaken by the load behind it. */
+struct moment {
+    struct ring_producer p;
+    struct ring_consumer c;
+    uint32_t at[2];     /* rounds that each thread has come to */
+    bool rings, sleeps; /* of this round */
+};
+
+static void
+meet(struct moment *m, unsigned me, uint32_t round)
+{
+    unsigned spins = 0;
+
+    __atomic_store_n(&m->at[me], round, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&m->at[!me], __ATOMIC_ACQUIRE) < round) {
+        if (++spins > 2000) /* it has lost its core */
+            (void)sched_yield();
+    }
+}
+
+static void *
+goes_to_sleep(void *arg)
+{
+    struct moment *m = arg;
+    uint64_t e[ENTRY / 8];
+
+    for (uint32_t round = 1; round <= MOMENTS; round++) {
+        ring_awake(&m->c);
+        meet(m, 1, 2 * round);
+        for (uint32_t i = 0; i < round * 7 % 509; i++)
+            __asm__ volatile("" ::: "memory");
+        m->sleeps = ring_sleep(&m->c);
+        meet(m, 1, 2 * round + 1);
+        if (ring_get(&m->c, e) != 1)
+            return m;
+        ring_release(&m->c);
+    }
+    return NULL;
+}
+
+static void
+test_one_of_them_sees_it(void **state)
+{
+    struct moment m = {.rings = false};
+    void *mem = ring_new(4), *bad = NULL;
+    uint64_t e[ENTRY / 8] = {0};
+    unsigned lost = 0;
+    pthread_t thread;
+
+    (void)state;
+    ring_producer_init(&m.p, mem, ENTRY, 4);
+    ring_consumer_init(&m.c, mem, ENTRY, 4);
+    assert_int_equal(pthread_create(&thread, NULL, goes_to_sleep, &m), 0);
+    for (uint32_t round = 1; round <= MOMENTS; round++) {
+        assert_int_equal(ring_put(&m.p, e), 0);
+        meet(&m, 0, 2 * round);
+        for (uint32_t i = 0; i < round * 11 % 503; i++)
+            __asm__ volatile("" ::: "memory");
+        m.rings = ring_publish(&m.p);
+        meet(&m, 0, 2 * round + 1);
+        lost += m.sleeps && !m.rings;
+    }
+    assert_int_equal(pthread_join(thread, &bad), 0);
+    assert_null(bad);
+    assert_int_equal(lost, 0);
+    free(mem);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_depth_1),
         cmocka_unit_test(test_depth_32),
+        cmocka_unit_test(test_one_of_them_sees_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
