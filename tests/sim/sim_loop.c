@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "seam/shm.h"
 #include "tests/sim/sim_priv.h"
 #include "tests/support/steady_alloc.h"
 
@@ -17,6 +18,7 @@
 #define START_NS         (1000 * LOOP_NS_PER_S) /* a clock that started at 0 would hide mistakes */
 #define SCRATCH_SIZE     ((size_t)512 * 1024)
 #define SCRATCH_ALIGN    ((size_t)4096)
+#define SIM_FIRST_FD     1000000000 /* far from those of the real process */
 
 const struct sim_config sim_rough = {
     .delay_min_us = 5,
@@ -237,7 +239,7 @@ turn(struct sim_loop *l)
 {
     struct sim *sim = l->sim;
 
-    assert(!l->running); /* not from a callback */
+    assert(!l->running && !l->process->killed); /* not from a callback */
     l->running = true;
     l->pub.now_ns = sim->now_ns;
     l->pub.stats.turns++;
@@ -269,6 +271,8 @@ has_work(const struct sim_loop *l)
 {
     const struct timerq_node *n = timerq_first(&l->timers);
 
+    if (l->process->killed)
+        return false;
     return !list_empty(&l->ready) || !list_empty(&l->deferred) || !list_empty(&l->posted) ||
            sim_watches_ready(l) || (n != NULL && n->when_ns <= l->sim->now_ns);
 }
@@ -343,8 +347,12 @@ sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64_t ma
             continue;
         }
         next = earlier(next, &sim->events);
-        LIST_FOREACH (p, &sim->loops)
-            next = earlier(next, &container_of(p, struct sim_loop, node)->timers);
+        LIST_FOREACH (p, &sim->loops) {
+            const struct sim_loop *waiting = container_of(p, struct sim_loop, node);
+
+            if (!waiting->process->killed)
+                next = earlier(next, &waiting->timers);
+        }
         if (next == UINT64_MAX)
             return false;
         next = next < end ? next : end;
@@ -576,7 +584,11 @@ sim_new(uint64_t seed, const struct sim_config *cfg)
     list_init(&sim->rules);
     list_init(&sim->hosts);
     list_init(&sim->ats);
-    list_init(&sim->bells);
+    list_init(&sim->fds);
+    list_init(&sim->processes);
+    list_init(&sim->memories);
+    sim->next_fd = SIM_FIRST_FD;
+    sim_set_reaping(sim, 0);
     sim_configure(sim, cfg);
     sim_host(sim, "localhost", 0, local, 2);
     return sim;
@@ -585,7 +597,7 @@ sim_new(uint64_t seed, const struct sim_config *cfg)
 static void
 sim_loop_close_fd(struct loop *l, int fd)
 {
-    sim_close_fd(sim_loop_of(l)->sim, fd);
+    sim_process_close_fd(sim_loop_of(l)->process, fd);
 }
 
 static const struct loop_ops sim_ops = {
@@ -620,13 +632,16 @@ static const struct loop_ops sim_ops = {
     .close_fd = sim_loop_close_fd,
     .watch = sim_watch,
     .unwatch = sim_unwatch,
+    .packets = &sim_packet_ops,
 };
 
-struct loop *
-sim_loop(struct sim *sim)
+static struct loop *
+loop_of_process(struct sim *sim, struct sim_process *p)
 {
     struct sim_loop *l = steady_calloc(1, sizeof(*l));
 
+    l->process = p;
+    l->pub.shm = &sim_shm_ops;
     l->pub.ops = &sim_ops;
     l->pub.now_ns = sim->now_ns;
     l->pub.scratch_size = SCRATCH_SIZE;
@@ -643,6 +658,18 @@ sim_loop(struct sim *sim)
     list_push_back(&sim->loops, &l->node);
     sim_rdma_new_loop(sim, l);
     return &l->pub;
+}
+
+struct loop *
+sim_loop(struct sim *sim)
+{
+    return loop_of_process(sim, sim_process_new(sim));
+}
+
+struct loop *
+sim_loop_beside(struct loop *l)
+{
+    return loop_of_process(sim_loop_of(l)->sim, sim_loop_of(l)->process);
 }
 
 static void
@@ -671,6 +698,8 @@ sim_free(struct sim *sim)
     while (!list_empty(&sim->loops))
         sim_loop_free(container_of(sim->loops.next, struct sim_loop, node));
     sim_net_free(sim);
+    sim_shm_free(sim);
+    sim_processes_free(sim);
     sim_watch_free(sim);
     while ((n = list_pop_front(&sim->hosts)) != NULL)
         steady_free(container_of(n, struct host, node));

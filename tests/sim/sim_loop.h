@@ -40,8 +40,10 @@ struct sim *sim_new(uint64_t seed, const struct sim_config *cfg);
 /* All streams, timers and lookups must be gone; frees the loops, too. */
 void sim_free(struct sim *sim);
 
-/* Adds a loop: a thread or process of its own.  The sim owns it. */
+/* Adds a loop: a process of its own.  The sim owns it. */
 struct loop *sim_loop(struct sim *sim);
+/* Adds a loop to the process of another one: a thread. */
+struct loop *sim_loop_beside(struct loop *l);
 /* The sim that has made it. */
 struct sim *sim_of(struct loop *l);
 
@@ -133,7 +135,51 @@ void sim_bell_ring(struct sim *sim, int fd, uint64_t delay_ns);
 /* Reads the counter, which is 0 afterwards. */
 uint64_t sim_bell_read(struct sim *sim, int fd);
 
-/* Closes a descriptor of stream_release that nobody has adopted. */
+/* Closes a descriptor, as one of stream_release that nobody has adopted. */
 void sim_close_fd(struct sim *sim, int fd);
+
+/* Processes, which are named by any of their loops.  The processes of a world are all of one user,
+ * the test's own, unless it says otherwise. */
+void sim_process_set_uid(struct loop *l, uid_t uid);
+/* How many descriptors it may have; more are lost (-EMFILE). */
+void sim_process_set_fds(struct loop *l, unsigned most);
+/* How many there are in the whole world, and how many the process has. */
+unsigned sim_fds(struct sim *sim);
+unsigned sim_process_fds(struct loop *l);
+
+/* Kills a process with SIGKILL, between two turns.  Its loops run no more, its connections and
+ * listeners end, its descriptors are closed, what it had sent arrives.  It is reaped after a delay
+ * from the seed; until then something of it, as a thread that is in the kernel, may still write to
+ * the memory of seam/shm.h that it had mapped.
+ *
+ * The program's own memory is the test's: it frees what the program had with the program's own
+ * calls, at any time after this.  On a loop that was killed these do nothing that others could
+ * see: what it sends or writes to shared memory goes nowhere. */
+void sim_process_kill(struct loop *l);
+bool sim_process_killed(struct loop *l);
+bool sim_process_reaped(struct loop *l);
+/* The longest that a killed process waits to be reaped; 0: 50 ms. */
+void sim_set_reaping(struct sim *sim, uint64_t max_ns);
+
+/* Is called for each memory that the process had mapped, at times from the seed between its being
+ * killed and being reaped, to write there what it likes. */
+typedef void sim_dying_fn(void *user, uint8_t *mem, size_t size);
+void sim_process_set_dying(struct loop *l, sim_dying_fn *fn, void *user);
+
+/* Memory of seam/shm.h.  In each process it is mapped at another address, between pages that
+ * nobody may touch. */
+
+/* Makes memory as a careless or hostile process does: with these seals only (F_SEAL_*), and not
+ * mapped.  The process owns *ret_fd. */
+int sim_memory_unsealed(struct loop *l, size_t size, int seals, int *ret_fd);
+/* The call of seam/shm.h after so many good ones, of any process, fails with -err, once. */
+void sim_shm_fail(struct sim *sim, uint32_t after, int err);
+
+/* Watches bytes of a mapping: they must not change, whoever writes, until sim_unguard. */
+struct sim_guard;
+struct sim_guard *sim_guard(struct loop *l, const void *p, size_t len);
+/* Whether they are what they were when they were guarded. */
+bool sim_guard_holds(const struct sim_guard *g);
+void sim_unguard(struct sim_guard *g);
 
 #endif

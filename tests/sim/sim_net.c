@@ -16,103 +16,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/sim/sim_priv.h"
+#include "tests/sim/sim_net.h"
 #include "tests/support/steady_alloc.h"
 
 #define ACCEPT_MAX 16
 #define BACKLOG    1024
-#define FAKE_FD    1000000
 #define NEVER      UINT64_MAX
 #define GIVE_UP_MS 900000 /* what TCP does without TCP_USER_TIMEOUT, about */
 #define FIRST_PORT 40000
-
-enum seg_kind { SEG_DATA, SEG_FIN, SEG_RST };
-
-struct seg {
-    struct list node;
-    uint64_t at_ns;
-    size_t len;
-    enum seg_kind kind;
-};
-
-/* Bytes under way that still lie in the sender's memory. */
-struct loan {
-    struct list node;
-    uint64_t at; /* counted as `launched` is */
-    size_t len;
-    const uint8_t *from;
-};
-
-enum end_state {
-    END_CLOSED,     /* also: the server's, before anybody has listened */
-    END_CONNECTING, /* the client's */
-    END_QUEUED,     /* the server's, to be accepted */
-    END_OPEN,
-    END_RELEASED,
-};
-
-struct end {
-    struct conn *conn;
-    struct sim_stream *s; /* CONNECTING and OPEN only */
-    enum end_state state;
-    struct sock_addr addr;
-    struct list queued; /* sim_stream.queue while QUEUED */
-    int fd;             /* while RELEASED */
-
-    uint8_t *ring;
-    size_t cap, head, unread, flying;
-    struct list segs;
-    struct list loans;
-    uint64_t launched, arrived; /* bytes ever sent to this end, and those that were there */
-    uint64_t spoil_at;          /* which of them is spoiled when it arrives */
-    uint64_t last_ns;           /* nothing arrives before what was sent before */
-    struct sim_event arrive;
-    uint64_t cut_left; /* bytes that may still arrive */
-    bool fin;
-    int err;       /* 0 or -errno */
-    bool err_told; /* as SO_ERROR is: once */
-
-    struct sim_event room;    /* this end hears that it may send */
-    struct sim_event give_up; /* what it has sent does not arrive */
-    uint32_t user_timeout_ms, sndbuf, rcvbuf;
-    char device[LOOP_DEVICE_MAX + 1];
-
-    uint32_t lend_min;      /* pieces of what this end sends are lent; 0: none */
-    uint64_t acked, acking; /* of the peer's `arrived`: known here, and under way */
-    struct sim_event ack;
-};
-
-struct conn {
-    struct list node; /* sim.conns */
-    struct sim *sim;
-    struct end end[2];       /* client, server */
-    struct sock_addr server; /* where it was made to */
-    struct sim_event setup, timeout;
-    void (*next_step)(struct conn *c);
-    bool held;        /* setup waits for the network */
-    bool lost;        /* for ever */
-    bool stalled;     /* for now */
-    bool kept;        /* by sim_hold */
-    uint64_t late_ns; /* by sim_late_one */
-    bool severed;
-    enum sim_cut how;
-    uint32_t id;
-};
-
-struct sim_stream {
-    struct stream pub;
-    struct list ready, dead; /* sim_loop */
-    struct list listener;    /* sim.listeners */
-    struct list queue;       /* struct end; of a listener */
-    struct end *end;         /* NULL: a listener */
-    const struct stream_events *ev;
-    void *user;
-    struct sock_addr at; /* of a listener */
-    uint32_t id, lowat;
-    int connect_err;
-    bool connecting, settled, failed;
-    bool readable, out, want_write, closed;
-};
 
 /* What a fault was asked for. */
 struct rule {
@@ -123,24 +34,6 @@ struct rule {
     uint64_t bytes[2]; /* to the client, to the server */
 };
 
-static struct sim_stream *
-stream_of(struct stream *s)
-{
-    return container_of(s, struct sim_stream, pub);
-}
-
-static struct sim_loop *
-loop_of(const struct sim_stream *s)
-{
-    return sim_loop_of(s->pub.loop);
-}
-
-static struct end *
-peer_of(struct end *e)
-{
-    return &e->conn->end[e == &e->conn->end[0]];
-}
-
 /* Addresses. */
 
 static uint16_t *
@@ -148,12 +41,6 @@ port_of(struct sock_addr *a)
 {
     return a->ss.ss_family == AF_INET ? &((struct sockaddr_in *)(void *)&a->ss)->sin_port
                                       : &((struct sockaddr_in6 *)(void *)&a->ss)->sin6_port;
-}
-
-static bool
-is_local(const struct sock_addr *a)
-{
-    return a->ss.ss_family == AF_UNIX;
 }
 
 static bool
@@ -235,7 +122,7 @@ rule_fits(const struct rule *r, const struct conn *c)
 static bool
 has_news(const struct sim_stream *s)
 {
-    if (s->closed || s->failed)
+    if (s->closed || s->failed || s->cut_off)
         return false;
     if (s->end == NULL)
         return !list_empty(&s->queue);
@@ -244,15 +131,15 @@ has_news(const struct sim_stream *s)
     return s->ev != NULL && ((s->readable && s->ev->readable != NULL) || (s->want_write && s->out));
 }
 
-static void
-queue_if_news(struct sim_stream *s)
+void
+sim_queue_if_news(struct sim_stream *s)
 {
     if (has_news(s) && list_empty(&s->ready))
         list_push_back(&loop_of(s)->ready, &s->ready);
 }
 
-static void
-tell(struct end *e)
+void
+sim_tell(struct end *e)
 {
     struct sim_stream *s = e->s;
 
@@ -263,16 +150,10 @@ tell(struct end *e)
         s->readable = true;
     if (e->err < 0)
         s->out = true;
-    queue_if_news(s);
+    sim_queue_if_news(s);
 }
 
 /* Bytes and marks under way. */
-
-static size_t
-room_for(const struct end *to)
-{
-    return to->cap - to->unread - to->flying;
-}
 
 static void
 schedule_arrival(struct end *to)
@@ -286,8 +167,8 @@ schedule_arrival(struct end *to)
     sim_event_at(sim, &to->arrive, container_of(to->segs.next, struct seg, node)->at_ns);
 }
 
-static void
-schedule_room(struct end *e)
+void
+sim_schedule_room(struct end *e)
 {
     struct sim *sim = e->conn->sim;
 
@@ -300,8 +181,13 @@ drop_flying(struct end *to)
 {
     struct list *n;
 
-    while ((n = list_pop_front(&to->segs)) != NULL)
-        steady_free(container_of(n, struct seg, node));
+    while ((n = list_pop_front(&to->segs)) != NULL) {
+        struct seg *s = container_of(n, struct seg, node);
+
+        if (s->packet != NULL)
+            sim_packet_free(to->conn->sim, s->packet);
+        steady_free(s);
+    }
     while ((n = list_pop_front(&to->loans)) != NULL)
         steady_free(container_of(n, struct loan, node));
     to->flying = 0;
@@ -335,8 +221,8 @@ ack_due(struct sim_event *ev)
         send_ack(e);
 }
 
-static void
-push_seg(struct end *to, enum seg_kind kind, size_t len)
+void
+sim_push_seg(struct end *to, enum seg_kind kind, size_t len, struct sim_packet *packet)
 {
     struct sim *sim = to->conn->sim;
     struct seg *s = steady_calloc(1, sizeof(*s));
@@ -345,6 +231,7 @@ push_seg(struct end *to, enum seg_kind kind, size_t len)
     s->at_ns = at > to->last_ns ? at : to->last_ns;
     s->kind = kind;
     s->len = len;
+    s->packet = packet;
     to->last_ns = s->at_ns;
     to->flying += len;
     list_push_back(&to->segs, &s->node);
@@ -364,8 +251,8 @@ conn_cut(struct conn *c, enum sim_cut how)
 
         drop_flying(e);
         if (e->state != END_CLOSED) {
-            push_seg(e, how == SIM_RESET ? SEG_RST : SEG_FIN, 0);
-            schedule_room(e);
+            sim_push_seg(e, how == SIM_RESET ? SEG_RST : SEG_FIN, 0, NULL);
+            sim_schedule_room(e);
         }
     }
 }
@@ -456,7 +343,7 @@ arrive_data(struct end *to, size_t len)
         spoil(to, to->arrived - len, len);
     if (to->state == END_CLOSED) { /* nobody is there */
         if (peer_of(to)->state != END_CLOSED)
-            push_seg(peer_of(to), SEG_RST, 0);
+            sim_push_seg(peer_of(to), SEG_RST, 0, NULL);
         return;
     }
     if (to->cut_left != NEVER) {
@@ -479,17 +366,19 @@ arrive_seg(struct end *to, const struct seg *s)
     sim_note(to->conn->sim, NOTE_ARRIVE, (uint64_t)to->conn->id << 8 | (uint64_t)s->kind, s->len);
     if (s->kind == SEG_DATA) {
         arrive_data(to, s->len);
+    } else if (s->kind == SEG_PACKET) {
+        sim_packet_arrive(to, s->packet);
     } else if (s->kind == SEG_FIN) {
         to->fin = true;
     } else if (to->err == 0) {
         to->err = -ECONNRESET;
         drop_flying(to);
     }
-    if (to->s != NULL && to->s->connecting && s->kind != SEG_DATA) {
+    if (to->s != NULL && to->s->connecting && (s->kind == SEG_FIN || s->kind == SEG_RST)) {
         to->s->connect_err = -ECONNRESET;
         to->s->settled = true;
     }
-    tell(to);
+    sim_tell(to);
 }
 
 static void
@@ -502,7 +391,8 @@ arrive_due(struct sim_event *ev)
     if (to->conn->stalled || to->conn->lost) {
         uint64_t ms = from->user_timeout_ms > 0 ? from->user_timeout_ms : GIVE_UP_MS;
 
-        if (from->state == END_OPEN && to->flying > 0 && !from->give_up.node.queued)
+        if (!to->conn->packets && from->state == END_OPEN && to->flying > 0 &&
+            !from->give_up.node.queued)
             sim_event_at(sim, &from->give_up, sim->now_ns + ms * LOOP_NS_PER_MS);
         return;
     }
@@ -527,7 +417,7 @@ give_up_due(struct sim_event *ev)
         e->err = -ETIMEDOUT;
     e->conn->severed = true;
     e->conn->how = SIM_EOF; /* the peer learns of it when it sends */
-    tell(e);
+    sim_tell(e);
 }
 
 static void
@@ -538,9 +428,11 @@ room_due(struct sim_event *ev)
 
     if (e->s == NULL || !e->s->want_write || e->conn->stalled || e->conn->lost)
         return;
-    if (e->conn->severed || room_for(to) >= to->cap / 3) {
+    if (e->conn->packets && to->state != END_CLOSED && room_for(to) < e->room_wanted)
+        return;
+    if (e->conn->severed || e->conn->packets || room_for(to) >= to->cap / 3) {
         e->s->out = true;
-        queue_if_news(e->s);
+        sim_queue_if_news(e->s);
     }
 }
 
@@ -556,12 +448,35 @@ conn_free(struct conn *c)
         sim_event_del(c->sim, &e->room);
         sim_event_del(c->sim, &e->give_up);
         sim_event_del(c->sim, &e->ack);
+        sim_packets_drop(e);
         steady_free(e->ring);
     }
     sim_event_del(c->sim, &c->setup);
     sim_event_del(c->sim, &c->timeout);
     list_del(&c->node);
     steady_free(c);
+}
+
+/* What it has sent arrives, whether or not it has taken what was sent to it. */
+static void
+packets_end_close(struct end *e)
+{
+    struct end *to = peer_of(e);
+    struct conn *c = e->conn;
+
+    e->state = END_CLOSED;
+    e->s = NULL;
+    sim_event_del(c->sim, &e->room);
+    sim_event_del(c->sim, &c->timeout);
+    drop_flying(e);
+    sim_packets_drop(e);
+    if (to->state == END_CLOSED) {
+        conn_free(c);
+        return;
+    }
+    if (!c->severed)
+        sim_push_seg(to, SEG_FIN, 0, NULL);
+    sim_schedule_room(to); /* there is no more to wait for */
 }
 
 static void
@@ -571,6 +486,10 @@ end_close(struct end *e)
     struct conn *c = e->conn;
     bool lent = !list_empty(&to->loans);
 
+    if (c->packets) {
+        packets_end_close(e);
+        return;
+    }
     e->state = END_CLOSED;
     e->s = NULL;
     if (e == &c->end[0])
@@ -588,12 +507,12 @@ end_close(struct end *e)
     if (c->severed || e->err < 0)
         return;
     if (e->unread == 0 && !lent) {
-        push_seg(to, SEG_FIN, 0);
+        sim_push_seg(to, SEG_FIN, 0, NULL);
         return;
     }
     if (sim_below(c->sim, 2) == 0) /* a reset may overtake what it follows */
         drop_flying(to);
-    push_seg(to, SEG_RST, 0);
+    sim_push_seg(to, SEG_RST, 0, NULL);
 }
 
 /* The next step of a connection attempt, when its packet arrives. */
@@ -616,7 +535,7 @@ settle(struct conn *c, int err)
     e->state = END_OPEN;
     e->s->connect_err = err;
     e->s->settled = true;
-    queue_if_news(e->s);
+    sim_queue_if_news(e->s);
 }
 
 static void
@@ -629,6 +548,12 @@ static void
 step_refused(struct conn *c)
 {
     settle(c, -ECONNREFUSED);
+}
+
+static void
+step_other_type(struct conn *c)
+{
+    settle(c, -EPROTOTYPE);
 }
 
 static bool
@@ -660,6 +585,11 @@ step_syn(struct conn *c)
         step_later(c, step_refused);
         return;
     }
+    if (listener->packets != c->packets) {
+        step_later(c, step_other_type);
+        return;
+    }
+    e->made = loop_of(listener)->process;
     LIST_FOREACH (n, &c->sim->rules) {
         struct rule *r = container_of(n, struct rule, node);
 
@@ -672,7 +602,7 @@ step_syn(struct conn *c)
     }
     e->state = END_QUEUED;
     list_push_back(&listener->queue, &e->queued);
-    queue_if_news(listener);
+    sim_queue_if_news(listener);
     step_later(c, step_established);
 }
 
@@ -696,11 +626,12 @@ timeout_due(struct sim_event *ev)
 }
 
 static struct conn *
-conn_new(struct sim *sim, const struct sock_addr *to)
+conn_new(struct sim *sim, const struct sock_addr *to, bool packets)
 {
     struct conn *c = steady_calloc(1, sizeof(*c));
 
     c->sim = sim;
+    c->packets = packets;
     c->server = *to;
     c->id = sim->next_id++;
     c->lost = !is_local(to) && sim_chance_ppm(sim, sim->cfg.lose_ppm);
@@ -719,6 +650,9 @@ conn_new(struct sim *sim, const struct sock_addr *to)
         list_init(&e->queued);
         list_init(&e->segs);
         list_init(&e->loans);
+        list_init(&e->packets);
+        if (packets)
+            e->cap = sim->cfg.buffer;
     }
     if (is_local(to))
         c->end[0].addr = unnamed();
@@ -736,7 +670,7 @@ conn_new(struct sim *sim, const struct sock_addr *to)
 /* Streams. */
 
 static struct sim_stream *
-stream_new(struct sim_loop *l, struct end *e, const struct stream_events *ev, void *user)
+sim_stream_new(struct sim_loop *l, struct end *e, const struct stream_events *ev, void *user)
 {
     struct sim_stream *s = steady_calloc(1, sizeof(*s));
 
@@ -754,6 +688,7 @@ stream_new(struct sim_loop *l, struct end *e, const struct stream_events *ev, vo
     if (e != NULL) {
         e->s = s;
         e->state = END_OPEN;
+        s->packets = e->conn->packets;
     }
     return s;
 }
@@ -782,21 +717,41 @@ sim_reap_streams(struct sim_loop *l)
         steady_free(container_of(n, struct sim_stream, dead));
 }
 
-void
-sim_close(struct stream *pub)
+/* A stream goes; another descriptor of the same connection, on its way to somebody, keeps that. */
+static void
+end_leave(struct end *e)
 {
-    struct sim_stream *s = stream_of(pub);
+    if (e->fds == 0) {
+        end_close(e);
+        return;
+    }
+    e->state = END_RELEASED;
+    e->s = NULL;
+}
+
+/* Nobody accepts those that wait any more. */
+static void
+queue_drop(struct sim_stream *s)
+{
     struct list *n;
 
-    sim_note(loop_of(s)->sim, NOTE_CLOSE, s->id, 0);
-    if (s->end != NULL)
-        end_close(s->end);
     while ((n = list_pop_front(&s->queue)) != NULL) {
         struct end *e = container_of(n, struct end, queued);
 
         e->unread++; /* so that it is a reset */
         end_close(e);
     }
+}
+
+void
+sim_close(struct stream *pub)
+{
+    struct sim_stream *s = stream_of(pub);
+
+    sim_note(loop_of(s)->sim, NOTE_CLOSE, s->id, 0);
+    if (s->end != NULL)
+        end_leave(s->end);
+    queue_drop(s);
     stream_drop(s);
 }
 
@@ -805,60 +760,121 @@ sim_reset(struct stream *pub)
 {
     struct end *e = stream_of(pub)->end;
 
-    if (e != NULL && e->unread == 0)
+    if (e != NULL && e->unread == 0 && !e->conn->packets)
         e->unread = 1; /* so that it is a reset */
     sim_close(pub);
 }
+
+static void
+end_fd_opened(void *of)
+{
+    ((struct end *)of)->fds++;
+}
+
+static void
+end_fd_closed(void *of)
+{
+    struct end *e = of;
+
+    assert(e->fds > 0);
+    if (--e->fds == 0 && e->state == END_RELEASED)
+        end_close(e);
+}
+
+static const struct sim_fd_ops end_fd_ops = {.opened = end_fd_opened, .closed = end_fd_closed};
 
 int
 sim_release(struct stream *pub)
 {
     struct sim_stream *s = stream_of(pub);
     struct end *e = s->end;
+    int fd = SIM_FD_OF_THE_DEAD;
 
-    assert(e != NULL && !s->connecting && e->lend_min == 0);
-    e->state = END_RELEASED;
-    e->s = NULL;
-    e->fd = FAKE_FD + (int)s->id;
+    if (!s->cut_off) {
+        assert(e != NULL && !s->connecting && e->lend_min == 0);
+        e->state = END_RELEASED;
+        e->s = NULL;
+        fd = sim_fd_new(loop_of(s)->sim, &end_fd_ops, e, loop_of(s)->process);
+    }
     stream_drop(s);
-    return e->fd;
+    return fd;
 }
 
-static struct end *
-find_released(struct sim *sim, int fd)
+int
+sim_take_over(struct loop *pub, int fd, bool packets, const struct stream_events *ev, void *user,
+              struct stream **ret)
 {
-    LIST_FOREACH (n, &sim->conns) {
-        struct conn *c = container_of(n, struct conn, node);
+    struct sim_loop *l = sim_loop_of(pub);
+    struct sim_fd *f = sim_fd_find(l->sim, fd);
+    struct end *e;
 
-        for (int i = 0; i < 2; i++) {
-            if (c->end[i].state == END_RELEASED && c->end[i].fd == fd)
-                return &c->end[i];
-        }
-    }
-    return NULL;
+    assert(ev != NULL);
+    if (f == NULL)
+        return -EBADF;
+    if (f->ops != &end_fd_ops)
+        return -ENOTSOCK;
+    e = f->of;
+    assert(e->state == END_RELEASED); /* two streams of one socket are nobody's need */
+    if (e->conn->packets != packets)
+        return -EPROTOTYPE;
+    *ret = &sim_stream_new(l, e, ev, user)->pub;
+    sim_fd_close(l->sim, fd);
+    sim_tell(e);
+    return 0;
 }
 
 int
 sim_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user, struct stream **ret)
 {
-    struct sim_loop *l = sim_loop_of(pub);
-    struct end *e = find_released(l->sim, fd);
+    return sim_take_over(pub, fd, false, ev, user, ret);
+}
 
-    assert(ev != NULL);
-    if (e == NULL)
-        return -EBADF;
-    *ret = &stream_new(l, e, ev, user)->pub;
-    tell(e);
-    return 0;
+static void
+stream_cut_off(struct sim_stream *s)
+{
+    s->cut_off = true;
+    list_del(&s->ready);
+    list_del(&s->listener);
+    queue_drop(s);
+    if (s->end != NULL)
+        end_leave(s->end);
+    s->end = NULL;
+}
+
+/* The first stream of the process that is not cut off, or NULL. */
+static struct sim_stream *
+stream_of_process(struct sim *sim, const struct sim_process *p)
+{
+    LIST_FOREACH (n, &sim->listeners) {
+        struct sim_stream *s = container_of(n, struct sim_stream, listener);
+
+        if (loop_of(s)->process == p)
+            return s;
+    }
+    LIST_FOREACH (n, &sim->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        for (int i = 0; i < 2; i++) {
+            if (c->end[i].s != NULL && loop_of(c->end[i].s)->process == p)
+                return c->end[i].s;
+        }
+    }
+    return NULL;
 }
 
 void
-sim_close_fd(struct sim *sim, int fd)
+sim_net_cut_off(struct sim *sim, const struct sim_process *p)
 {
-    struct end *e = find_released(sim, fd);
+    struct sim_stream *s;
 
-    assert(e != NULL);
-    end_close(e);
+    while ((s = stream_of_process(sim, p)) != NULL)
+        stream_cut_off(s);
+}
+
+struct end *
+sim_end_of(struct stream *s)
+{
+    return stream_of(s)->end;
 }
 
 void
@@ -869,7 +885,7 @@ sim_set_events(struct stream *pub, const struct stream_events *ev, void *user)
     assert(ev != NULL && !s->closed);
     s->ev = ev;
     s->user = user;
-    queue_if_news(s);
+    sim_queue_if_news(s);
 }
 
 int
@@ -891,6 +907,8 @@ sim_lend(struct stream *pub, uint32_t min)
 {
     struct end *e = stream_of(pub)->end;
 
+    if (stream_of(pub)->cut_off)
+        return -EPIPE;
     assert(e != NULL && e->state == END_OPEN && e->lend_min == 0);
     assert(min > 0 && (min & (min - 1)) == 0);
     e->lend_min = min;
@@ -904,6 +922,8 @@ sim_unacked(struct stream *pub)
     const struct sim_stream *s = stream_of(pub);
 
     loop_of(s)->pub.stats.syscalls++;
+    if (s->cut_off)
+        return -EPIPE;
     return (int64_t)(peer_of(s->end)->launched - s->end->acked);
 }
 
@@ -913,6 +933,8 @@ sim_unread(struct stream *pub)
     const struct sim_stream *s = stream_of(pub);
 
     loop_of(s)->pub.stats.syscalls++;
+    if (s->cut_off)
+        return -EPIPE;
     return (int64_t)s->end->unread;
 }
 
@@ -938,8 +960,8 @@ sim_device(struct stream *s)
 }
 
 int
-sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_opts *opts,
-            const struct stream_events *ev, void *user, struct stream **ret)
+sim_open(struct loop *pub, const struct sock_addr *to, bool packets, const struct stream_opts *opts,
+         const struct stream_events *ev, void *user, struct stream **ret)
 {
     struct sim_loop *l = sim_loop_of(pub);
     struct sim_stream *s;
@@ -949,10 +971,13 @@ sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_op
     if (!is_known(to) || (opts != NULL && !is_local(to) && opts->source.len > 0 &&
                           opts->source.ss.ss_family != to->ss.ss_family))
         return -EAFNOSUPPORT;
-    c = conn_new(l->sim, to);
+    if (l->process->killed)
+        return -EIO;
+    c = conn_new(l->sim, to, packets);
+    c->end[0].made = l->process;
     if (opts != NULL && !is_local(to))
         bind_source(&c->end[0], opts);
-    s = stream_new(l, &c->end[0], ev, user);
+    s = sim_stream_new(l, &c->end[0], ev, user);
     s->connecting = true;
     c->end[0].state = END_CONNECTING;
     if (opts != NULL)
@@ -965,8 +990,15 @@ sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_op
 }
 
 int
-sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_events *ev, void *user,
-           struct stream **ret, struct sock_addr *ret_bound)
+sim_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
+            const struct stream_events *ev, void *user, struct stream **ret)
+{
+    return sim_open(l, to, false, opts, ev, user, ret);
+}
+
+int
+sim_hear(struct loop *pub, const struct sock_addr *at, bool packets, const struct stream_events *ev,
+         void *user, struct stream **ret, struct sock_addr *ret_bound)
 {
     struct sim_loop *l = sim_loop_of(pub);
     struct sock_addr bound = *at;
@@ -975,6 +1007,8 @@ sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_eve
     assert(ev != NULL && ev->accepted != NULL);
     if (!is_known(at))
         return -EAFNOSUPPORT;
+    if (l->process->killed)
+        return -EIO;
     if (!is_local(at) && *port_of(&bound) == 0) {
         do {
             *port_of(&bound) = next_port(l->sim);
@@ -982,13 +1016,21 @@ sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_eve
     } else if (find_listener(l->sim, &bound) != NULL) {
         return -EADDRINUSE;
     }
-    s = stream_new(l, NULL, ev, user);
+    s = sim_stream_new(l, NULL, ev, user);
     s->at = bound;
+    s->packets = packets;
     list_push_back(&l->sim->listeners, &s->listener);
     *ret = &s->pub;
     if (ret_bound != NULL)
         *ret_bound = bound;
     return 0;
+}
+
+int
+sim_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev, void *user,
+           struct stream **ret, struct sock_addr *ret_bound)
+{
+    return sim_hear(l, at, false, ev, user, ret, ret_bound);
 }
 
 /* No service manager hands over a listener. */
@@ -1004,18 +1046,19 @@ sim_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void 
     return -EBADF;
 }
 
-/* All the world is one user's; the number of a process would not be the same in each run. */
 int
 sim_peer_cred(struct stream *pub, uid_t *ret_uid, pid_t *ret_pid)
 {
     struct sim_stream *s = stream_of(pub);
+    const struct sim_process *p;
 
     if (s->end == NULL || s->connecting || s->failed || !is_local(&s->end->conn->server))
         return -EOPNOTSUPP;
+    p = peer_of(s->end)->made;
     if (ret_uid != NULL)
-        *ret_uid = geteuid();
+        *ret_uid = p->uid;
     if (ret_pid != NULL)
-        *ret_pid = 1;
+        *ret_pid = p->pid;
     return 0;
 }
 
@@ -1024,7 +1067,7 @@ sim_names(struct stream *pub, struct sock_addr *ret_local, struct sock_addr *ret
 {
     struct sim_stream *s = stream_of(pub);
 
-    if (ret_peer != NULL && (s->end == NULL || s->connecting || s->failed))
+    if (s->cut_off || (ret_peer != NULL && (s->end == NULL || s->connecting || s->failed)))
         return -ENOTCONN;
     if (ret_local != NULL)
         *ret_local = s->end != NULL ? s->end->addr : s->at;
@@ -1038,13 +1081,15 @@ sim_set_rcvlowat(struct stream *pub, uint32_t bytes)
 {
     struct sim_stream *s = stream_of(pub);
     struct end *e = s->end;
-    uint32_t most = e->conn->sim->cfg.buffer / 2; /* as Linux: half the buffer */
+    uint32_t most = loop_of(s)->sim->cfg.buffer / 2; /* as Linux: half the buffer */
 
+    if (s->cut_off)
+        return -EPIPE;
     if (e->rcvbuf > 0)
         most = e->rcvbuf / 2;
     s->lowat = bytes == 0 ? 1 : bytes < most ? bytes : most;
     if (e->unread > 0)
-        tell(e);
+        sim_tell(e);
     return 0;
 }
 
@@ -1139,7 +1184,7 @@ launch(struct end *to, size_t len)
     while (len > 0) {
         size_t n = sim_chance(sim, sim->cfg.split_percent) ? 1 + (size_t)sim_below(sim, len) : len;
 
-        push_seg(to, SEG_DATA, n);
+        sim_push_seg(to, SEG_DATA, n, NULL);
         len -= n;
     }
     if (is_local(&to->conn->server))
@@ -1156,7 +1201,7 @@ static void
 send_nowhere(struct end *e)
 {
     if (e->conn->how == SIM_EOF && list_empty(&e->segs) && e->err == 0)
-        push_seg(e, SEG_RST, 0);
+        sim_push_seg(e, SEG_RST, 0, NULL);
 }
 
 static ssize_t
@@ -1198,7 +1243,10 @@ sim_sendv(struct stream *pub, const struct iovec *iov, int n, size_t len)
     struct sim_loop *l = loop_of(s);
     ssize_t r;
 
-    assert(!s->closed && s->end != NULL && n >= 0 && n <= IOV_MAX);
+    assert(!s->closed && !s->packets && n >= 0 && n <= IOV_MAX);
+    if (s->cut_off)
+        return -EPIPE;
+    assert(s->end != NULL);
     assert(len == total(iov, n));
     l->pub.stats.syscalls++;
     l->pub.stats.sends++;
@@ -1213,7 +1261,7 @@ sim_sendv(struct stream *pub, const struct iovec *iov, int n, size_t len)
     if (r < 0 || (size_t)r < len) {
         s->want_write = true;
         s->out = false;
-        schedule_room(s->end);
+        sim_schedule_room(s->end);
     }
     return r;
 }
@@ -1231,7 +1279,7 @@ recv_some(struct end *e, const struct iovec *iov, size_t len)
         e->head = (e->head + take) % e->cap;
         e->unread -= take;
         if (peer_of(e)->s != NULL)
-            schedule_room(peer_of(e));
+            sim_schedule_room(peer_of(e));
         return (ssize_t)take;
     }
     if (e->err < 0 && !e->err_told) {
@@ -1249,7 +1297,10 @@ sim_recvv(struct stream *pub, const struct iovec *iov, int n)
     size_t len = total(iov, n);
     ssize_t r;
 
-    assert(!s->closed && s->end != NULL && n > 0 && n <= IOV_MAX);
+    assert(!s->closed && !s->packets && n > 0 && n <= IOV_MAX);
+    if (s->cut_off)
+        return 0;
+    assert(s->end != NULL);
     l->pub.stats.syscalls++;
     l->pub.stats.recvs++;
     if (s->failed)
@@ -1276,7 +1327,7 @@ accept_some(struct sim_stream *s)
 
     for (int i = 0; i < ACCEPT_MAX && (n = list_pop_front(&s->queue)) != NULL; i++) {
         struct end *e = container_of(n, struct end, queued);
-        struct sim_stream *new = stream_new(l, e, NULL, NULL);
+        struct sim_stream *new = sim_stream_new(l, e, NULL, NULL);
         struct sock_addr peer = peer_of(e)->addr;
 
         sim_note(l->sim, NOTE_ACCEPTED, s->id, new->id);
@@ -1284,7 +1335,7 @@ accept_some(struct sim_stream *s)
         s->ev->accepted(s->user, &new->pub, &peer);
         assert(new->closed || new->ev != NULL);
         if (!new->closed && (e->unread > 0 || e->fin || e->err < 0))
-            tell(e);
+            sim_tell(e);
         if (s->closed)
             return;
     }
@@ -1334,7 +1385,7 @@ sim_dispatch_streams(struct sim_loop *l)
 
         list_del(n);
         dispatch(s);
-        queue_if_news(s);
+        sim_queue_if_news(s);
     }
 }
 
@@ -1384,13 +1435,13 @@ nth_open(struct sim *sim, unsigned n)
     LIST_FOREACH (p, &sim->conns) {
         const struct conn *c = container_of(p, struct conn, node);
 
-        open += !c->severed && c->end[1].state != END_CLOSED;
+        open += !c->packets && !c->severed && c->end[1].state != END_CLOSED;
     }
     n = open > 0 ? n % open : 0;
     LIST_FOREACH (p, &sim->conns) {
         struct conn *c = container_of(p, struct conn, node);
 
-        if (!c->severed && c->end[1].state != END_CLOSED && n-- == 0)
+        if (!c->packets && !c->severed && c->end[1].state != END_CLOSED && n-- == 0)
             return c;
     }
     return NULL;
@@ -1474,7 +1525,7 @@ conn_heal(struct conn *c)
         if (e->lend_min > 0 && peer_of(e)->arrived > e->acked)
             send_ack(e);
         if (e->state == END_OPEN)
-            schedule_room(e);
+            sim_schedule_room(e);
     }
 }
 
@@ -1501,7 +1552,7 @@ sim_hold(struct sim *sim, bool on)
     LIST_FOREACH (p, &sim->conns) {
         struct conn *c = container_of(p, struct conn, node);
 
-        if (on ? c->stalled : !c->kept)
+        if (c->packets || (on ? c->stalled : !c->kept))
             continue;
         c->kept = c->stalled = on;
         if (!on)
@@ -1517,7 +1568,7 @@ sim_orphans(struct sim *sim)
     LIST_FOREACH (p, &sim->conns) {
         const struct conn *c = container_of(p, struct conn, node);
 
-        n += c->end[0].state == END_CLOSED && c->end[1].state != END_CLOSED;
+        n += !c->packets && c->end[0].state == END_CLOSED && c->end[1].state != END_CLOSED;
     }
     return n;
 }

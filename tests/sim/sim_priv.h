@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/sim/sim_priv.h - shared by sim_loop.c (time, work) and sim_net.c (streams). */
+/* tests/sim/sim_priv.h - shared by sim_loop.c (time, work), sim_net.c (streams) and the others. */
 #ifndef TESTS_SIM_SIM_PRIV_H
 #define TESTS_SIM_SIM_PRIV_H
 
@@ -26,16 +26,55 @@ struct sim {
     struct list rules;     /* struct rule */
     struct list hosts;     /* struct host */
     struct list ats;       /* struct at */
-    struct list bells;     /* struct sim_bell */
-    int next_bell;
+    struct list fds;       /* struct sim_fd */
+    struct list processes; /* struct sim_process */
+    struct list memories;  /* struct sim_memory */
+    int next_fd;
+    uint32_t nprocesses;
+    uint64_t reap_max_ns;
+    uint32_t shm_good; /* calls of seam/shm.h that are still granted before one fails so: */
+    int shm_err;
     uint32_t next_id; /* of streams and connections */
     uint16_t next_port;
     struct rsim *rdma; /* NULL: its loops have no RDMA device */
 };
 
+/* A process: the loops of its threads, and what is gone with it. */
+struct sim_process {
+    struct list node; /* sim.processes */
+    struct sim *sim;
+    struct list maps;    /* struct sim_map, of sim_shm.c */
+    struct list watches; /* struct shm_process of others, which wait for its end */
+    struct sim_event reaping, dying;
+    sim_dying_fn *last; /* writes to memory when it is killed and not reaped */
+    void *last_user;
+    uid_t uid;
+    pid_t pid;
+    unsigned fds, fds_max;
+    bool killed, reaped;
+};
+
+/* What a kind of descriptor does with the object that it is of. */
+struct sim_fd_ops {
+    void (*opened)(void *of);
+    void (*closed)(void *of);
+};
+
+/* A descriptor.  Its number is not given away again, so that whoever uses one that is closed is
+ * told so. */
+struct sim_fd {
+    struct list node; /* sim.fds */
+    const struct sim_fd_ops *ops;
+    void *of;
+    struct sim_process *owner; /* NULL: the test's, or on its way in a packet */
+    int number;
+};
+#define SIM_FD_OF_THE_DEAD 999999999 /* what killed processes are given; nothing has it */
+
 struct sim_loop {
     struct loop pub;
     struct sim *sim;
+    struct sim_process *process;
     struct list node; /* sim.loops */
     struct timerq timers;
     struct list deferred, posted;
@@ -65,6 +104,9 @@ enum sim_note {
     NOTE_CUT,
     NOTE_WATCH,
     NOTE_RDMA,
+    NOTE_KILLED,
+    NOTE_REAPED,
+    NOTE_RING,
 };
 
 static inline struct sim_loop *
@@ -83,7 +125,38 @@ void sim_note_bytes(struct sim *sim, const void *buf, size_t len);
 void sim_event_at(struct sim *sim, struct sim_event *e, uint64_t when_ns);
 void sim_event_del(struct sim *sim, struct sim_event *e);
 
+/* sim_process.c */
+struct sim_process *sim_process_new(struct sim *sim);
+void sim_processes_free(struct sim *sim);
+/* Gives a descriptor of the object to a process, or to nobody.  Returns its number. */
+int sim_fd_new(struct sim *sim, const struct sim_fd_ops *ops, void *of, struct sim_process *owner);
+struct sim_fd *sim_fd_find(struct sim *sim, int fd);
+void sim_fd_close(struct sim *sim, int fd);
+/* The same by a process, which may have been killed. */
+void sim_process_close_fd(struct sim_process *p, int fd);
+/* Whether the process may have one more. */
+bool sim_fd_room(const struct sim_process *p);
+void sim_fd_give(struct sim_fd *f, struct sim_process *owner);
+
+/* sim_packets.c */
+extern const struct packet_ops sim_packet_ops;
+
+/* sim_shm.c */
+extern const struct shm_ops sim_shm_ops;
+/* The process is killed: what its program does with its mappings is not seen by others any more. */
+void sim_shm_cut_off(struct sim_process *p);
+/* It is reaped: nothing writes any more, and those who wait for that are told. */
+void sim_shm_reaped(struct sim_process *p);
+/* Has something of it write to what it had mapped. */
+void sim_shm_last(struct sim_process *p);
+void sim_shm_free(struct sim *sim);
+
 /* sim_watch.c */
+/* The bell rings after late_ns, and counts at once. */
+void sim_bell_wake(struct sim *sim, int fd, uint64_t late_ns);
+int sim_bell_of(struct sim *sim, struct sim_process *owner);
+bool sim_is_bell(struct sim *sim, int fd);
+void sim_watches_cut_off(struct sim_loop *l);
 int sim_watch(struct loop *l, int fd, void (*readable)(void *user), void *user,
               struct loop_watch **ret);
 void sim_unwatch(struct loop *l, struct loop_watch *w);

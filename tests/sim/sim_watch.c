@@ -7,8 +7,6 @@
 #include "tests/sim/sim_priv.h"
 #include "tests/support/steady_alloc.h"
 
-#define BELL_FD 2000000000 /* the first: far from those of streams and of the process */
-
 /* Rings that come later. */
 struct ring {
     struct sim_event event;
@@ -17,61 +15,111 @@ struct ring {
 };
 
 struct sim_bell {
-    struct list node;
     struct sim *sim;
-    struct list later; /* struct ring */
-    uint64_t count;
-    int fd;
-    unsigned watched;
+    struct list later;      /* struct ring */
+    struct sim_event awake; /* those who wait are woken then */
+    uint64_t count, awake_ns;
+    unsigned fds, watched;
 };
 
 struct loop_watch {
     struct list node;
-    struct sim_bell *bell;
+    struct sim_bell *bell; /* NULL: the process was killed */
+    int fd;
     void (*readable)(void *user);
     void *user;
     uint64_t turn; /* the loop's turn in which it was called last, or in which it was made */
 };
 
+static void
+bell_opened(void *of)
+{
+    ((struct sim_bell *)of)->fds++;
+}
+
+static void
+bell_closed(void *of)
+{
+    struct sim_bell *b = of;
+    struct list *n;
+
+    if (--b->fds > 0)
+        return;
+    assert(b->watched == 0);
+    while ((n = list_pop_front(&b->later)) != NULL) {
+        struct ring *r = container_of(n, struct ring, node);
+
+        sim_event_del(b->sim, &r->event);
+        steady_free(r);
+    }
+    sim_event_del(b->sim, &b->awake);
+    steady_free(b);
+}
+
+static const struct sim_fd_ops bell_fd_ops = {.opened = bell_opened, .closed = bell_closed};
+
 static struct sim_bell *
 bell_of(struct sim *sim, int fd)
 {
-    LIST_FOREACH (n, &sim->bells) {
-        struct sim_bell *b = container_of(n, struct sim_bell, node);
+    struct sim_fd *f = sim_fd_find(sim, fd);
 
-        if (b->fd == fd)
-            return b;
-    }
-    return NULL;
+    return f != NULL && f->ops == &bell_fd_ops ? f->of : NULL;
+}
+
+bool
+sim_is_bell(struct sim *sim, int fd)
+{
+    return bell_of(sim, fd) != NULL;
+}
+
+/* The time has come to look who waits. */
+static void
+awake_due(struct sim_event *e)
+{
+    (void)e;
+}
+
+int
+sim_bell_of(struct sim *sim, struct sim_process *owner)
+{
+    struct sim_bell *b = steady_calloc(1, sizeof(*b));
+
+    b->sim = sim;
+    b->awake.fn = awake_due;
+    list_init(&b->later);
+    return sim_fd_new(sim, &bell_fd_ops, b, owner);
 }
 
 int
 sim_bell(struct sim *sim)
 {
-    struct sim_bell *b = steady_calloc(1, sizeof(*b));
-
-    b->sim = sim;
-    b->fd = BELL_FD + sim->next_bell++;
-    list_init(&b->later);
-    list_push_back(&sim->bells, &b->node);
-    return b->fd;
+    return sim_bell_of(sim, NULL);
 }
 
 void
 sim_bell_free(struct sim *sim, int fd)
 {
+    assert(bell_of(sim, fd) != NULL);
+    sim_fd_close(sim, fd);
+}
+
+void
+sim_bell_wake(struct sim *sim, int fd, uint64_t late_ns)
+{
     struct sim_bell *b = bell_of(sim, fd);
-    struct list *n;
 
-    assert(b != NULL && b->watched == 0);
-    while ((n = list_pop_front(&b->later)) != NULL) {
-        struct ring *r = container_of(n, struct ring, node);
+    assert(b != NULL);
+    if (b->count++ > 0)
+        return;
+    b->awake_ns = sim->now_ns + late_ns;
+    if (late_ns > 0)
+        sim_event_at(sim, &b->awake, b->awake_ns);
+}
 
-        sim_event_del(sim, &r->event);
-        steady_free(r);
-    }
-    list_del(&b->node);
-    steady_free(b);
+static bool
+bell_is_awake(const struct sim_bell *b)
+{
+    return b != NULL && b->count > 0 && b->sim->now_ns >= b->awake_ns;
 }
 
 static void
@@ -124,13 +172,14 @@ sim_watch(struct loop *pub, int fd, void (*readable)(void *user), void *user,
 
     assert(readable != NULL);
     if (b == NULL)
-        return -EBADF;
+        return sim_fd_find(l->sim, fd) == NULL ? -EBADF : -EPERM;
     LIST_FOREACH (n, &l->watches) {
-        if (container_of(n, struct loop_watch, node)->bell == b)
+        if (container_of(n, struct loop_watch, node)->fd == fd)
             return -EEXIST;
     }
     w = steady_calloc(1, sizeof(*w));
     w->bell = b;
+    w->fd = fd;
     w->readable = readable;
     w->user = user;
     w->turn = pub->stats.turns;
@@ -144,8 +193,10 @@ void
 sim_unwatch(struct loop *pub, struct loop_watch *w)
 {
     (void)pub;
-    assert(w->bell->watched > 0);
-    w->bell->watched--;
+    if (w->bell != NULL) {
+        assert(w->bell->watched > 0);
+        w->bell->watched--;
+    }
     list_del(&w->node);
     steady_free(w);
 }
@@ -154,7 +205,7 @@ bool
 sim_watches_ready(const struct sim_loop *l)
 {
     LIST_FOREACH (n, &l->watches) {
-        if (container_of(n, struct loop_watch, node)->bell->count > 0)
+        if (bell_is_awake(container_of(n, struct loop_watch, node)->bell))
             return true;
     }
     return false;
@@ -168,7 +219,7 @@ watch_due(struct sim_loop *l)
     LIST_FOREACH (n, &l->watches) {
         struct loop_watch *w = container_of(n, struct loop_watch, node);
 
-        if (w->turn != l->pub.stats.turns && w->bell->count > 0)
+        if (w->turn != l->pub.stats.turns && bell_is_awake(w->bell))
             return w;
     }
     return NULL;
@@ -182,14 +233,30 @@ sim_dispatch_watches(struct sim_loop *l)
     while ((w = watch_due(l)) != NULL) {
         w->turn = l->pub.stats.turns;
         l->callbacks++;
-        sim_note(l->sim, NOTE_WATCH, l->id, (uint64_t)w->bell->fd);
+        sim_note(l->sim, NOTE_WATCH, l->id, (uint64_t)w->fd);
         w->readable(w->user);
     }
 }
 
 void
+sim_watches_cut_off(struct sim_loop *l)
+{
+    LIST_FOREACH (n, &l->watches) {
+        struct loop_watch *w = container_of(n, struct loop_watch, node);
+
+        w->bell->watched--;
+        w->bell = NULL;
+    }
+}
+
+/* Those that are left: bells that the test has not freed. */
+void
 sim_watch_free(struct sim *sim)
 {
-    while (!list_empty(&sim->bells))
-        sim_bell_free(sim, container_of(sim->bells.next, struct sim_bell, node)->fd);
+    while (!list_empty(&sim->fds)) {
+        struct sim_fd *f = container_of(sim->fds.next, struct sim_fd, node);
+
+        assert(f->owner == NULL && f->ops == &bell_fd_ops);
+        sim_fd_close(sim, f->number);
+    }
 }

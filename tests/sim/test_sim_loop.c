@@ -59,6 +59,19 @@ bell_free(int fd)
     sim_bell_free(contract_sim, fd);
 }
 
+/* Nobody executes anything in the simulator. */
+static bool
+closes_on_exec(int fd)
+{
+    return fd >= 0;
+}
+
+static unsigned
+open_fds(void)
+{
+    return sim_fds(contract_sim);
+}
+
 /* A client that sends PAYLOAD bytes and a server that sends them back. */
 struct end {
     struct stream *s;
@@ -573,8 +586,15 @@ test_ring_comes_later(void **state)
 int
 main(void)
 {
-    static const struct loop_factory factory = {"sim",     make,      unmake,   bell,
-                                                bell_ring, bell_read, bell_free};
+    static const struct loop_factory factory = {.name = "sim",
+                                                .make = make,
+                                                .unmake = unmake,
+                                                .bell = bell,
+                                                .ring = bell_ring,
+                                                .read = bell_read,
+                                                .bell_free = bell_free,
+                                                .closes_on_exec = closes_on_exec,
+                                                .open_fds = open_fds};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_rough_network_loses_nothing),

@@ -2,7 +2,6 @@
 /* What seam/loop.h promises of local sockets: streams of bytes, who is at the other end, packets
  * and descriptors in them. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,7 +134,7 @@ recv_packet(struct side *e)
     if (fd != -1)
         e->nfds++;
     if (fd >= 0) {
-        assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+        assert_true(factory->closes_on_exec(fd));
         loop_close_fd(e->s->loop, fd);
     }
     e->last_fd = fd;
@@ -399,18 +398,23 @@ static void
 test_packets_with_descriptors(void **state)
 {
     struct world *w = enter(state);
-    int fds[2];
+    unsigned before;
+    int fd;
 
     world_packets(w);
-    assert_int_equal(pipe(fds), 0);
-    w->c.pass = fds[1];
-    w->c.to_send_packets = 40;
     world_open(w);
+    fd = factory->bell();
+    before = factory->open_fds();
+    w->c.pass = fd;
+    w->c.to_send_packets = 40;
+    side_send(&w->c);
     UNTIL(w, w->s.npackets == 40);
     assert_int_equal(w->s.nfds, 40);
-    assert_true(w->s.last_fd >= 0);
-    assert_true(fcntl(fds[1], F_GETFD) >= 0); /* still the sender's */
-    assert_int_equal(close(fds[0]) + close(fds[1]), 0);
+    assert_true(w->s.last_fd >= 0 && w->s.last_fd != fd);
+    assert_int_equal(factory->open_fds(), before);
+    factory->ring(fd); /* still the sender's */
+    assert_int_equal(factory->read(fd), 1);
+    factory->bell_free(fd);
 }
 
 /* A packet that does not fit is gone, its descriptor is not left open, and the next is received. */
@@ -418,24 +422,24 @@ static void
 test_packet_longer_than_the_room(void **state)
 {
     struct world *w = enter(state);
-    int fds[2], probe;
+    unsigned before;
+    int fd;
 
     world_packets(w);
-    assert_int_equal(pipe(fds), 0);
-    w->s.room = packet_len(1) - 1;
-    w->c.pass = fds[1];
-    w->c.to_send_packets = 2;
     world_open(w);
+    fd = factory->bell();
+    before = factory->open_fds();
+    w->s.room = packet_len(1) - 1;
+    w->c.pass = fd;
+    w->c.to_send_packets = 2;
+    side_send(&w->c);
     assert_true(packet_len(0) <= w->s.room);
     UNTIL(w, w->s.err != 0);
     assert_int_equal(w->s.err, -EMSGSIZE);
     assert_int_equal(w->s.npackets, 1);
-    assert_int_equal(close(fds[1]), 0);
+    assert_int_equal(factory->open_fds(), before);
+    factory->bell_free(fd);
     w->c.pass = w->s.err = -1;
-    probe = fcntl(fds[0], F_SETFL, O_NONBLOCK);
-    assert_int_equal(probe, 0);
-    assert_int_equal(read(fds[0], &probe, 1), 0); /* nobody has the other end any more */
-    assert_int_equal(close(fds[0]), 0);
     w->s.room = 0;
     w->s.npackets = 2;
     w->s.err = 0;

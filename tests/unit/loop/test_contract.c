@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The real loops against the contract: "test_contract epoll" or "uring". */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "tests/support/loop_until.h"
 #include "tests/test.h"
 #include "tests/unit/loop/contract.h"
 
@@ -71,12 +73,22 @@ bell_free(int fd)
     assert_int_equal(close(fd), 0);
 }
 
+static bool
+closes_on_exec(int fd)
+{
+    return (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0;
+}
+
+#define REAL_BELLS                                                                                 \
+    .unmake = unmake, .bell = bell, .ring = bell_ring, .read = bell_read, .bell_free = bell_free,  \
+    .closes_on_exec = closes_on_exec, .open_fds = count_fds
+
 int
 main(int argc, char **argv)
 {
     static const struct loop_factory factories[] = {
-        {"epoll", make_epoll, unmake, bell, bell_ring, bell_read, bell_free},
-        {"uring", make_uring, unmake, bell, bell_ring, bell_read, bell_free},
+        {.name = "epoll", .make = make_epoll, REAL_BELLS},
+        {.name = "uring", .make = make_uring, REAL_BELLS},
     };
 
     for (size_t i = 0; i < 2; i++) {
