@@ -49,6 +49,7 @@ struct at {
 
 struct resolve {
     struct sim_event event;
+    struct list node; /* sim_loop.resolves */
     struct sim_loop *loop;
     struct loop_work work;
     void (*done)(void *user, int err, const struct sock_addr *addr, int count);
@@ -486,7 +487,7 @@ resolve_finish(struct loop_work *w)
 {
     struct resolve *r = container_of(w, struct resolve, work);
 
-    r->loop->lookups--;
+    list_del(&r->node);
     sim_note(r->loop->sim, NOTE_RESOLVED, (uint64_t)r->err, (uint64_t)r->count);
     r->done(r->user, r->err, r->count > 0 ? r->addr : NULL, r->count);
     steady_free(r);
@@ -530,7 +531,7 @@ sim_resolve(struct loop *pub, const char *host, uint16_t port,
     for (int i = 0; i < r->count; i++)
         set_port(&r->addr[i], port);
     sim_event_at(l->sim, &r->event, l->sim->now_ns + 2 * sim_delay_ns(l->sim));
-    l->lookups++;
+    list_push_back(&l->resolves, &r->node);
     *ret = r;
     return 0;
 }
@@ -541,7 +542,7 @@ sim_resolve_cancel(struct loop *pub, struct resolve *r)
     struct sim_loop *l = sim_loop_of(pub);
 
     assert(r->loop == l);
-    l->lookups--;
+    list_del(&r->node);
     sim_event_del(l->sim, &r->event);
     list_del(&r->work.node);
     steady_free(r);
@@ -581,6 +582,7 @@ sim_new(uint64_t seed, const struct sim_config *cfg)
     list_init(&sim->loops);
     list_init(&sim->conns);
     list_init(&sim->listeners);
+    list_init(&sim->cut_off);
     list_init(&sim->rules);
     list_init(&sim->hosts);
     list_init(&sim->ats);
@@ -655,6 +657,7 @@ loop_of_process(struct sim *sim, struct sim_process *p)
     list_init(&l->ready);
     list_init(&l->dead);
     list_init(&l->watches);
+    list_init(&l->resolves);
     list_push_back(&sim->loops, &l->node);
     sim_rdma_new_loop(sim, l);
     return &l->pub;
@@ -672,12 +675,30 @@ sim_loop_beside(struct loop *l)
     return loop_of_process(sim_loop_of(l)->sim, sim_loop_of(l)->process);
 }
 
+/* The program of a process that was killed need not have given anything back. */
+static void
+drop_dead_loop(struct sim_loop *l)
+{
+    struct timerq_node *t;
+
+    sim_watches_drop(l);
+    while (!list_empty(&l->resolves))
+        sim_resolve_cancel(&l->pub, container_of(l->resolves.next, struct resolve, node));
+    while ((t = timerq_first(&l->timers)) != NULL)
+        timerq_del(&l->timers, t);
+    while (list_pop_front(&l->deferred) != NULL || list_pop_front(&l->posted) != NULL) {
+    }
+    l->pub.tx.taken = 0;
+}
+
 static void
 sim_loop_free(struct sim_loop *l)
 {
     assert(!l->running);
+    if (l->process->killed)
+        drop_dead_loop(l);
     assert(l->streams == 0);
-    assert(l->lookups == 0);
+    assert(list_empty(&l->resolves));
     assert(list_empty(&l->watches));
     assert(timerq_first(&l->timers) == NULL);
     sim_reap_streams(l);
@@ -695,6 +716,8 @@ sim_free(struct sim *sim)
     if (sim == NULL)
         return;
     sim_rdma_free(sim);
+    sim_shm_drop_dead(sim);
+    sim_net_drop_dead(sim);
     while (!list_empty(&sim->loops))
         sim_loop_free(container_of(sim->loops.next, struct sim_loop, node));
     sim_net_free(sim);

@@ -37,7 +37,8 @@ extern const struct sim_config sim_rough;
 
 /* cfg may be NULL: whole segments, no faults. */
 struct sim *sim_new(uint64_t seed, const struct sim_config *cfg);
-/* All streams, timers and lookups must be gone; frees the loops, too. */
+/* All streams, watches, timers, lookups, mappings and descriptors must be gone, but for those of
+ * processes that were killed; frees the loops, too. */
 void sim_free(struct sim *sim);
 
 /* Adds a loop: a process of its own.  The sim owns it. */
@@ -153,8 +154,8 @@ unsigned sim_process_fds(struct loop *l);
  * the memory of seam/shm.h that it had mapped.
  *
  * The program's own memory is the test's: it frees what the program had with the program's own
- * calls, at any time after this.  On a loop that was killed these do nothing that others could
- * see: what it sends or writes to shared memory goes nowhere. */
+ * calls, at any time after this, or leaves it alone.  On a loop that was killed these do nothing
+ * that others could see: what it sends or writes to shared memory goes nowhere. */
 void sim_process_kill(struct loop *l);
 bool sim_process_killed(struct loop *l);
 bool sim_process_reaped(struct loop *l);

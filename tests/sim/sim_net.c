@@ -835,6 +835,7 @@ stream_cut_off(struct sim_stream *s)
     s->cut_off = true;
     list_del(&s->ready);
     list_del(&s->listener);
+    list_push_back(&loop_of(s)->sim->cut_off, &s->listener);
     queue_drop(s);
     if (s->end != NULL)
         end_leave(s->end);
@@ -869,6 +870,13 @@ sim_net_cut_off(struct sim *sim, const struct sim_process *p)
 
     while ((s = stream_of_process(sim, p)) != NULL)
         stream_cut_off(s);
+}
+
+void
+sim_net_drop_dead(struct sim *sim)
+{
+    while (!list_empty(&sim->cut_off))
+        stream_drop(container_of(sim->cut_off.next, struct sim_stream, listener));
 }
 
 struct end *

@@ -23,6 +23,7 @@ struct sim {
     uint32_t nloops;
     struct list conns;     /* struct conn */
     struct list listeners; /* struct sim_stream */
+    struct list cut_off;   /* struct sim_stream, of processes that were killed */
     struct list rules;     /* struct rule */
     struct list hosts;     /* struct host */
     struct list ats;       /* struct at */
@@ -80,9 +81,10 @@ struct sim_loop {
     struct list deferred, posted;
     struct list ready, dead; /* struct sim_stream */
     struct list watches;     /* struct loop_watch */
+    struct list resolves;    /* struct resolve */
     unsigned char *scratch;  /* where pub.scratch lies in */
     uint64_t callbacks;
-    uint32_t id, streams, lookups;
+    uint32_t id, streams;
     bool running;
 };
 
@@ -149,6 +151,8 @@ void sim_shm_cut_off(struct sim_process *p);
 void sim_shm_reaped(struct sim_process *p);
 /* Has something of it write to what it had mapped. */
 void sim_shm_last(struct sim_process *p);
+/* Takes back what the programs of killed processes have. */
+void sim_shm_drop_dead(struct sim *sim);
 void sim_shm_free(struct sim *sim);
 
 /* sim_watch.c */
@@ -157,6 +161,7 @@ void sim_bell_wake(struct sim *sim, int fd, uint64_t late_ns);
 int sim_bell_of(struct sim *sim, struct sim_process *owner);
 bool sim_is_bell(struct sim *sim, int fd);
 void sim_watches_cut_off(struct sim_loop *l);
+void sim_watches_drop(struct sim_loop *l);
 int sim_watch(struct loop *l, int fd, void (*readable)(void *user), void *user,
               struct loop_watch **ret);
 void sim_unwatch(struct loop *l, struct loop_watch *w);
@@ -192,6 +197,7 @@ void sim_close(struct stream *s);
 void sim_reset(struct stream *s);
 void sim_dispatch_streams(struct sim_loop *l);
 void sim_reap_streams(struct sim_loop *l);
+void sim_net_drop_dead(struct sim *sim);
 void sim_net_free(struct sim *sim);
 
 #endif

@@ -33,6 +33,7 @@ struct sim_map {
     struct list node; /* sim_process.maps */
     struct sim_memory *mem;
     uint8_t *at; /* NULL: the program of a killed process has ended it */
+    size_t size;
 };
 
 struct shm_process {
@@ -163,6 +164,7 @@ map_new(struct sim_loop *l, struct sim_memory *mem)
 
     m->mem = mem;
     m->at = pages_map(mem->file, mem->size);
+    m->size = mem->size;
     mem->uses++;
     list_push_back(&l->process->maps, &m->node);
     return m->at;
@@ -252,7 +254,7 @@ sim_shm_unmap(struct loop *pub, void *map, size_t size)
 
         if (m->at != map)
             continue;
-        assert(m->mem == NULL || m->mem->size == size);
+        assert(m->size == size);
         pages_unmap(m->at, size);
         m->at = NULL;
         if (!p->killed)
@@ -470,16 +472,46 @@ sim_shm_reaped(struct sim_process *p)
     }
 }
 
+static void
+watches_drop(struct sim_process *of)
+{
+    LIST_FOREACH_SAFE (n, &of->watches) {
+        struct shm_process *w = container_of(n, struct shm_process, node);
+
+        if (sim_process_killed(w->loop))
+            sim_shm_process_unwatch(w);
+    }
+}
+
 void
-sim_shm_free(struct sim *sim)
+sim_shm_drop_dead(struct sim *sim)
 {
     LIST_FOREACH (n, &sim->processes) {
         struct sim_process *p = container_of(n, struct sim_process, node);
 
-        if (p->killed && !p->reaped) { /* the world ends before */
+        watches_drop(p);
+        if (!p->killed)
+            continue;
+        if (!p->reaped) { /* the world ends before */
             p->reaped = true;
             sim_shm_reaped(p);
         }
+        LIST_FOREACH_SAFE (i, &p->maps) {
+            struct sim_map *m = container_of(i, struct sim_map, node);
+
+            pages_unmap(m->at, m->size);
+            m->at = NULL;
+            map_put(m);
+        }
+    }
+}
+
+void
+sim_shm_free(struct sim *sim)
+{
+    LIST_FOREACH (n, &sim->processes) {
+        const struct sim_process *p = container_of(n, struct sim_process, node);
+
         assert(list_empty(&p->maps)); /* a mapping was forgotten */
     }
     assert(list_empty(&sim->memories)); /* a descriptor or a guard was */

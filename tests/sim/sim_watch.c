@@ -249,6 +249,15 @@ sim_watches_cut_off(struct sim_loop *l)
     }
 }
 
+void
+sim_watches_drop(struct sim_loop *l)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&l->watches)) != NULL)
+        steady_free(container_of(n, struct loop_watch, node));
+}
+
 /* Those that are left: bells that the test has not freed. */
 void
 sim_watch_free(struct sim *sim)
