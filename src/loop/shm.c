@@ -437,6 +437,18 @@ real_process_unwatch(struct shm_process *p)
     free(p);
 }
 
+static int
+real_shm_dup(struct loop *l, int fd, int *ret_fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+    l->stats.syscalls++;
+    if (copy < 0)
+        return -errno;
+    *ret_fd = copy;
+    return 0;
+}
+
 const struct shm_ops real_shm_ops = {
     .make = real_shm_make,
     .map = real_shm_map,
@@ -447,4 +459,5 @@ const struct shm_ops real_shm_ops = {
     .bell_clear = real_bell_clear,
     .process_watch = real_process_watch,
     .process_unwatch = real_process_unwatch,
+    .dup = real_shm_dup,
 };

@@ -31,6 +31,7 @@ struct shm_ops {
     int (*process_watch)(struct loop *l, struct stream *s, void (*gone)(void *user), void *user,
                          struct shm_process **ret);
     void (*process_unwatch)(struct shm_process *p);
+    int (*dup)(struct loop *l, int fd, int *ret_fd);
 };
 
 /* Tells whether the loop has this seam. */
@@ -101,6 +102,15 @@ static inline void
 shm_bell_clear(struct loop *l, int fd)
 {
     l->shm->bell_clear(l, fd);
+}
+
+/* Another descriptor of the same memory or bell, which is the caller's: to be sent away while fd is
+ * kept.  A bell that was made on this loop is rung and cleared by fd, and not by *ret_fd.  0, or
+ * -errno: -EMFILE. */
+static inline int
+shm_dup(struct loop *l, int fd, int *ret_fd)
+{
+    return l->shm != NULL ? l->shm->dup(l, fd, ret_fd) : -EOPNOTSUPP;
 }
 
 /* Has gone(user) called once, from the loop, when the process at the other end of s, a stream of
