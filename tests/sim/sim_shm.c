@@ -517,6 +517,21 @@ sim_shm_free(struct sim *sim)
     assert(list_empty(&sim->memories)); /* a descriptor or a guard was */
 }
 
+static int
+sim_shm_dup(struct loop *pub, int fd, int *ret_fd)
+{
+    struct sim_loop *l = sim_loop_of(pub);
+    struct sim_fd *f = sim_fd_find(l->sim, fd);
+
+    if (l->process->killed)
+        return -EIO;
+    assert(f != NULL && f->owner == l->process);
+    if (!sim_fd_room(l->process))
+        return -EMFILE;
+    *ret_fd = sim_fd_new(l->sim, f->ops, f->of, l->process);
+    return 0;
+}
+
 const struct shm_ops sim_shm_ops = {
     .make = sim_shm_make,
     .map = sim_shm_map,
@@ -527,4 +542,5 @@ const struct shm_ops sim_shm_ops = {
     .bell_clear = sim_shm_bell_clear,
     .process_watch = sim_shm_process_watch,
     .process_unwatch = sim_shm_process_unwatch,
+    .dup = sim_shm_dup,
 };

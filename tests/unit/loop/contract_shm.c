@@ -365,6 +365,25 @@ test_other_descriptors(void **state)
     loop_close_fd(w->a, bell);
 }
 
+static void
+test_another_descriptor(void **state)
+{
+    struct world *w = *state;
+    void *map = NULL, *again = NULL;
+    int fd = -1, copy = -1;
+
+    assert_int_equal(shm_make(w->a, SIZE, &fd, &map), 0);
+    assert_int_equal(shm_dup(w->a, fd, &copy), 0);
+    assert_int_not_equal(copy, fd);
+    loop_close_fd(w->a, fd);
+    assert_int_equal(shm_map(w->a, copy, SIZE, &again), 0);
+    memset(map, 7, SIZE);
+    assert_memory_equal(map, again, SIZE);
+    shm_unmap(w->a, map, SIZE);
+    shm_unmap(w->a, again, SIZE);
+    loop_close_fd(w->a, copy);
+}
+
 /* Bells. */
 
 static void
@@ -586,6 +605,7 @@ contract_shm_run(const struct loop_factory *f)
         T(test_sizes),
         T(test_memory_without_seals),
         T(test_other_descriptors),
+        T(test_another_descriptor),
         T(test_bell_rings),
         T(test_bell_is_heard_by_whoever_comes_later),
         T(test_bell_is_cleared),
