@@ -97,5 +97,6 @@ dp_param_of_conn(enum iscsi_param p)
            p == ISCSI_PARAM_MAX_RECV_DLENGTH || p == ISCSI_PARAM_MAX_XMIT_DLENGTH ||
            p == ISCSI_PARAM_EXP_STATSN || p == ISCSI_PARAM_PING_INTERVAL_MS ||
            p == ISCSI_PARAM_PING_TIMEOUT_MS || p == ISCSI_PARAM_ZERO_COPY ||
-           p == ISCSI_PARAM_PORTAL || p == ISCSI_PARAM_OPTIONS;
+           p == ISCSI_PARAM_PORTAL || p == ISCSI_PARAM_OPTIONS ||
+           p == ISCSI_PARAM_MAX_UNEXPECTED_PDUS;
 }

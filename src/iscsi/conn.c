@@ -124,6 +124,8 @@ conn_reset(struct conn *c)
     c->ping_ns = 0;
     c->unacked_itt = ISCSI_TAG_RSVD;
     c->pings_in_a_row = 0;
+    c->max_unexpected = c->mutes = c->mutes_asked = 0;
+    c->unexpected_held = c->mutes_ask = false;
     c->moved = (struct iscsi_moved){0, 0, 0};
     c->logged_out = c->leave_hold = c->times_told = c->started = false;
 }

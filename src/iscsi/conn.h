@@ -54,6 +54,12 @@ struct conn {
     struct task *xmit_task;  /* the transport stopped in the middle of it with -EAGAIN */
     bool full;               /* it has no room for another PDU, and says when it has */
     bool unflushed;          /* PDUs may have been gathered since its last flush */
+    uint32_t max_unexpected; /* as the target has declared; 0: no limit */
+    bool unexpected_held;    /* a control PDU waits for that, */
+    bool mutes_ask;          /* and only the answer to a ping tells that it may go */
+    /* NOP-Outs that nobody answers and that the target may not have taken, the CmdSN of the last,
+     * and how many of them went before the ping that is out: unexpected.c. */
+    uint32_t mutes, mute_cmdsn, mutes_asked;
     uint32_t running;        /* commands that are its own: they have a CmdSN and no answer */
     uint32_t fast_write_max; /* bytes: the largest write whose data goes with the command */
     struct list mends;       /* struct mend.node: snack.c */

@@ -192,6 +192,7 @@ iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const 
     } else {
         list_del(&t->pub.node);
         t->answered = true;
+        iscsi_unexpected_over(c, t);
         t->cleaning = c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS;
         if (!t->cleaning)
             t->started = false;

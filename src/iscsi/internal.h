@@ -181,6 +181,17 @@ void iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 m
 void iscsi_window_wanted(struct session *s);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 
+/* ---- unexpected.c: how many requests may be out that the target has not asked for ---- */
+/* The control PDU waits until others have been answered, and iscsi_unexpected_over has it go. */
+bool iscsi_unexpected_holds(struct conn *c, const struct task *t);
+/* A control PDU goes out on the connection. */
+void iscsi_unexpected_sent(struct conn *c, const struct task *t);
+/* One waits, after all that can go has gone: where only an answer to a ping would tell that there
+ * is room, and none is out, has one sent. */
+void iscsi_unexpected_ask(struct conn *c);
+/* A control PDU of the connection has been answered, or has ended with it. */
+void iscsi_unexpected_over(struct conn *c, const struct task *t);
+
 /* ---- leave.c: a connection is left in order ---- */
 /* The target asks for a Logout Request within so many seconds. */
 void iscsi_leave_asked(struct conn *c, uint32_t seconds);

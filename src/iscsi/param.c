@@ -42,6 +42,7 @@ static const struct param_row {
     AGRD(DATA_DIGEST,      V_DIGEST, want_datadgst, 0, 0),
     AGRD(MAX_RECV_DLENGTH, V_NUM, declared_recv_dlength, 512, 0xffffff),
     AGRD(MAX_XMIT_DLENGTH, V_NUM, declared_xmit_dlength, 512, 0xffffff),
+    AGRD(MAX_UNEXPECTED_PDUS, V_NUM, max_unexpected, 0, UINT32_MAX),
     PARM(INITIAL_R2T,      V_BOOL, initial_r2t, 0, 1),
     PARM(IMM_DATA,         V_BOOL, imm_data, 0, 1),
     PARM(FIRST_BURST,      V_NUM, first_burst, 512, 0xffffff),

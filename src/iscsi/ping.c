@@ -69,6 +69,13 @@ iscsi_transport_timer(struct loop_timer *timer)
 
     if (c->suspended || (c->state != CONN_LOGGED_IN && c->state != CONN_LOGOUT_REQUESTED))
         return;
+    if (c->mutes_ask && c->ping == NULL) {
+        iscsi_send_nopout(c, NULL);
+        c->ping_ns = now;
+    }
+    c->mutes_ask = false;
+    if (c->ping_interval_ms == 0)
+        return;
     if (now - c->pub.last_recv_ns >= interval && bytes_have_moved(c))
         c->pub.last_recv_ns = now;
     idle = now - c->pub.last_recv_ns;

@@ -195,6 +195,7 @@ leave_conn(struct task *t)
     }
     if (c->ping == t)
         c->ping = NULL;
+    iscsi_unexpected_over(c, t);
     for (int i = 0; t->kind == TASK_USER && i < USER_TASKS; i++) {
         if (c->user[i] == t)
             c->user[i] = NULL;

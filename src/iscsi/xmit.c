@@ -200,6 +200,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     if (r < 0)
         return r;
     t->pub.state = ISCSI_TASK_RUNNING;
+    iscsi_unexpected_sent(c, t);
     if (opcode == ISCSI_OP_NOP_OUT) /* whoever has asked for it */
         c->pub.stats.noptx_pdus++;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
@@ -240,7 +241,7 @@ iscsi_xmit_task(struct conn *c, struct task *t)
 /* The first control PDU that may go: one that the window holds back keeps no ping or task
  * management waiting behind it. */
 static struct task *
-next_mgmt(const struct conn *c)
+next_mgmt(struct conn *c)
 {
     bool closed = cmdsn_window_closed(&c->session->win);
 
@@ -249,7 +250,7 @@ next_mgmt(const struct conn *c)
 
         if (iscsi_conn_leaving(c) && t->kind != TASK_NOP_REPLY && t->kind != TASK_SNACK)
             continue;
-        if (iscsi_leave_holds(c, t))
+        if (iscsi_leave_holds(c, t) || iscsi_unexpected_holds(c, t))
             continue;
         if (!closed || t->numbered || takes_no_number(t))
             return t;
@@ -358,6 +359,8 @@ xmit_round(struct conn *c)
     }
     c->full = r == -EAGAIN;
     c->unflushed = true;
+    if (__builtin_expect(c->unexpected_held, 0))
+        iscsi_unexpected_ask(c);
     if (!list_empty(&c->mgmtqueue) || (!list_empty(&s->cmdqueue) && cmdsn_window_closed(&s->win)))
         s->win.wanted = true;
     else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_tx_fast_ok(s, c))

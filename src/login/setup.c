@@ -218,6 +218,8 @@ set_conn_params(struct setter *s)
     set_digest(s, ISCSI_PARAM_DATA_DIGEST, n->params.data_digest);
     set_num(s, ISCSI_PARAM_MAX_RECV_DLENGTH, n->params.max_recv_dseg);
     set_num(s, ISCSI_PARAM_MAX_XMIT_DLENGTH, n->params.max_xmit_dseg);
+    if (n->params.rdma_extensions)
+        set_num(s, ISCSI_PARAM_MAX_UNEXPECTED_PDUS, n->params.max_unexpected_pdus);
     set_num(s, ISCSI_PARAM_EXP_STATSN, n->stat_sn + 1);
     set_num(s, ISCSI_PARAM_PING_INTERVAL_MS, c->ping_interval_ms);
     set_limit(s, ISCSI_PARAM_PING_TIMEOUT_MS, c->ping_timeout_ms);

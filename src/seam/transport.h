@@ -124,7 +124,9 @@ enum iscsi_param {                            /* set_param: values travel as tex
                    ISCSI_PARAM_OPTIONS, /* the transport's own, of URL or record: NAME=VALUE with &
                                            between them, as "iser_stag=pool".  The iSCSI layer
                                            does not look at it */
-                   ISCSI_PARAM_COUNT,   /* the numbers stay: new ones come before this */
+                   ISCSI_PARAM_MAX_UNEXPECTED_PDUS, /* of the connection, what the target declared
+                                                       (RFC 7145 6.7); 0: no limit */
+                   ISCSI_PARAM_COUNT, /* the numbers stay: new ones come before this */
 };
 
 /* Why a connection failed; ISCSI_ERR_ as in Linux. */

@@ -558,7 +558,7 @@ test_message_numbers_stay(void **state)
         {ISCSI_PARAM_TSIH, 21},         {ISCSI_PARAM_PING_INTERVAL_MS, 22},
         {ISCSI_PARAM_ZERO_COPY, 27},    {ISCSI_PARAM_ISID, 28},
         {ISCSI_PARAM_PORTAL, 29},       {ISCSI_PARAM_RECOVERY_TMO, 30},
-        {ISCSI_PARAM_OPTIONS, 31},
+        {ISCSI_PARAM_OPTIONS, 31},      {ISCSI_PARAM_MAX_UNEXPECTED_PDUS, 32},
     };
 
     (void)state;
@@ -569,7 +569,7 @@ test_message_numbers_stay(void **state)
         assert_int_equal(requests[i][0], requests[i][1]);
     for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
         assert_int_equal(params[i][0], params[i][1]);
-    assert_int_equal(ISCSI_PARAM_COUNT, 32);
+    assert_int_equal(ISCSI_PARAM_COUNT, 33);
     assert_int_equal(sizeof(events) / sizeof(events[0]), ISCSI_KEVENT_COUNT);
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         assert_int_equal(events[i][0], events[i][1]);

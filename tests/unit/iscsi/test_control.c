@@ -3,6 +3,7 @@
 #include "tests/unit/iscsi/world.h"
 
 #include "iscsi/internal.h"
+#include "wire/pdu.h"
 
 /* The control plane sends a request; its tag. */
 static int
@@ -339,6 +340,197 @@ acknowledgements_are_no_answers(void **state)
     world_free(w);
 }
 
+/* ---- MaxOutstandingUnexpectedPDUs (RFC 7145 6.7) ----------------------------------------------
+ */
+
+/* How many immediate requests of ours the target has not answered, by what was sent. */
+struct unexpected {
+    struct be32 itt[64];
+    unsigned seen, out, most;
+};
+
+static void
+unexpected_look(struct unexpected *u)
+{
+    for (; u->seen < fake_adapter.nsent; u->seen++) {
+        const union bhs_any *h = &fake_adapter.sent[u->seen].h;
+
+        if (pdu_opcode(&h->h) == ISCSI_OP_SCSI_CMD || pdu_opcode(&h->h) == ISCSI_OP_LOGIN_REQ ||
+            get32(h->h.itt) == ISCSI_TAG_RSVD)
+            continue;
+        assert_true(u->out < 64);
+        u->itt[u->out++] = h->h.itt;
+        if (u->out > u->most)
+            u->most = u->out;
+    }
+}
+
+/* The target answers the request that has waited longest, whatever it is. */
+static void
+unexpected_answer(struct world *w, struct unexpected *u)
+{
+    union bhs_any h;
+    uint8_t op = 0;
+
+    for (unsigned i = 0; i < fake_adapter.nsent; i++) {
+        if (get32(fake_adapter.sent[i].h.h.itt) == get32(u->itt[0]))
+            op = (uint8_t)pdu_opcode(&fake_adapter.sent[i].h.h);
+    }
+    bhs_init(&h, (uint8_t)(op | 0x20), ISCSI_FLAG_FINAL);
+    h.h.itt = u->itt[0];
+    if (op != ISCSI_OP_TMF_REQ && op != ISCSI_OP_LOGOUT_REQ)
+        h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    memmove(u->itt, u->itt + 1, --u->out * sizeof(u->itt[0]));
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    fake_advance(&w->fl, MS(60));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+    unexpected_look(u);
+}
+
+static struct world *
+world_with_limit(uint64_t seed, const char *limit, struct unexpected *u)
+{
+    struct world *w = world_new(seed);
+
+    world_logged_in(w);
+    if (limit != NULL)
+        assert_int_equal(world_param(w, ISCSI_PARAM_MAX_UNEXPECTED_PDUS, limit), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "1000"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_TIMEOUT_MS, "80000"), 0);
+    world_start(w);
+    memset(u, 0, sizeof(*u));
+    unexpected_look(u);
+    assert_int_equal(u->out, 0);
+    return w;
+}
+
+/* Pings of the control plane, a text, an abort and a logout, our own ping beside them: no more are
+ * out than the target has room for, and all of them go at last, our ping at once. */
+static void
+no_more_than_the_target_has_room_for(void **state)
+{
+    static const struct {
+        const char *limit;
+        unsigned at_once, most;
+    } rows[] = {{NULL, 6, 7}, {"0", 6, 7}, {"2", 1, 2},         {"3", 2, 3},
+                {"5", 4, 5},  {"7", 6, 7}, {"4294967295", 6, 7}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct unexpected u;
+        struct world *w = world_with_limit(100 + i, rows[i].limit, &u);
+        struct waiter x = {.w.done = eh_done};
+        struct cmd c;
+        unsigned answers = 0;
+
+        (void)one_command(w, &c, true);
+        for (int n = 0; n < 3; n++)
+            assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+        assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0);
+        w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+        fake_advance(&w->fl, MS(10));
+        unexpected_look(&u);
+        assert_in_range(u.out, rows[i].at_once - 1, rows[i].at_once); /* the logout is to come */
+        fake_advance(&w->fl, SEC(2));
+        unexpected_look(&u); /* and our ping */
+        assert_true(u.out == rows[i].most || u.out == rows[i].most - 1);
+        assert_int_equal(send_request(w, ISCSI_OP_LOGOUT_REQ, 0), 0);
+        unexpected_look(&u);
+        assert_int_equal(u.out, rows[i].most);
+        while (u.out > 0) {
+            unexpected_answer(w, &u);
+            answers++;
+        }
+        assert_int_equal(u.most, rows[i].most);
+        assert_int_equal(answers, 7);
+        assert_int_equal(x.done, 1);
+        assert_int_equal(c.done, 1);
+        assert_int_equal(w->nerrors, 0);
+        world_free(w);
+    }
+}
+
+/* What the target waits for is not counted: the answers to its own pings go at once. */
+static void
+answers_to_pings_are_expected(void **state)
+{
+    struct unexpected u;
+    struct world *w = world_with_limit(120, "2", &u);
+    union bhs_any h;
+    unsigned before;
+
+    (void)state;
+    for (int n = 0; n < 3; n++)
+        assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+    before = fake_adapter.nsent;
+    for (unsigned n = 0; n < 5; n++) {
+        bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+        h.h.itt = put32(ISCSI_TAG_RSVD);
+        h.nop_in.ttt = put32(70 + n);
+        assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(fake_adapter.nsent, before + n + 1);
+        assert_int_equal(get32(fake_last(ISCSI_OP_NOP_OUT)->h.nop_out.ttt), 70 + n);
+    }
+    world_free(w);
+}
+
+/* The control plane sends a NOP-Out that nobody answers. */
+static void
+send_mute(struct world *w)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = w->cid};
+    union bhs_any *h = (void *)&ev.u.send_pdu.hdr;
+
+    bhs_init(h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h->h.itt = h->nop_out.ttt = put32(ISCSI_TAG_RSVD);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_advance(&w->fl, MS(1));
+}
+
+/* A NOP-Out that nobody answers has been taken when a command behind it has, or a ping has been
+ * answered that was sent behind it; where nothing else would show that, a ping is sent. */
+static void
+nobody_answers(void **state)
+{
+    struct unexpected u;
+    struct world *w = world_with_limit(121, "3", &u);
+    struct cmd c;
+    unsigned before;
+
+    (void)state;
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
+    before = fake_adapter.nsent;
+    send_mute(w);
+    send_mute(w);
+    assert_int_equal(fake_adapter.nsent, before + 2);
+    send_mute(w);
+    send_mute(w);
+    send_mute(w);
+    assert_int_equal(fake_adapter.nsent, before + 3); /* a ping */
+    unexpected_look(&u);
+    assert_int_equal(u.out, 1);
+    unexpected_answer(w, &u);
+    assert_int_equal(fake_adapter.nsent, before + 6); /* two more, and another ping */
+    unexpected_look(&u);
+    unexpected_answer(w, &u);
+    assert_int_equal(fake_adapter.nsent, before + 7); /* the last */
+    send_mute(w);
+    assert_int_equal(fake_adapter.nsent, before + 8);
+    (void)one_command(w, &c, true);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    fake_adapter.exp_cmdsn++;
+    (void)one_command(w, &c, true);
+    fake_adapter.exp_cmdsn++;
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    before = fake_adapter.nsent;
+    send_mute(w);
+    send_mute(w);
+    assert_int_equal(fake_adapter.nsent, before + 2);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -347,6 +539,9 @@ main(void)
         cmocka_unit_test(text_keeps_its_tag),
         cmocka_unit_test(exchange_waits_for_the_adapter),
         cmocka_unit_test(logout_beside_pings),
+        cmocka_unit_test(no_more_than_the_target_has_room_for),
+        cmocka_unit_test(answers_to_pings_are_expected),
+        cmocka_unit_test(nobody_answers),
         cmocka_unit_test(answers_fit_their_requests),
         cmocka_unit_test(interval_of_pings_changes),
         cmocka_unit_test(bytes_on_their_way_are_life),
