@@ -14,6 +14,7 @@
 #define TGT_LOST_MAX          8  /* lost connections of a session whose tasks wait */
 #define TGT_CONNS_PER_SESSION 8  /* MaxConnections, default */
 #define TGT_TSIHS             65536
+#define TGT_UNEXPECTED_MAX    16           /* MaxOutstandingUnexpectedPDUs that can be declared */
 #define TGT_RDMA_DSEG_MAX     8192         /* bytes of the data of a PDU over iSER, either way */
 #define TGT_RING              256          /* PDUs on their way into the socket */
 #define TGT_HASH              64           /* chains of a session's table of commands */

@@ -328,6 +328,10 @@ declare(struct tgt_login *l)
         l->rdma_asked = proposes_rdma(l);
         if (l->rdma_asked)
             r = text_put(&l->answer, key_get(KEY_RDMA_EXTENSIONS)->name, TEXT_YES);
+        if (r == 0 && l->rdma && l->leading && l->node != NULL &&
+            l->node->params.max_unexpected_pdus > 0)
+            r = text_put_num(&l->answer, key_get(KEY_MAX_UNEXPECTED_PDUS)->name,
+                             l->node->params.max_unexpected_pdus);
         if (!l->rdma) /* which has two keys in its place (RFC 7145 6.2) */
             r = text_put_num(&l->answer, "MaxRecvDataSegmentLength",
                              l->node != NULL ? l->node->params.max_recv_dseg

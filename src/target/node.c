@@ -146,7 +146,7 @@ may_set(const struct key *k)
         KEY_TIME2WAIT,           KEY_TIME2RETAIN,
         KEY_MAX_OUTSTANDING_R2T, KEY_ERROR_RECOVERY_LEVEL,
         KEY_RDMA_EXTENSIONS,     KEY_TARGET_RECV_DSEG,
-        KEY_INITIATOR_RECV_DSEG,
+        KEY_INITIATOR_RECV_DSEG, KEY_MAX_UNEXPECTED_PDUS,
     };
 
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
@@ -211,6 +211,8 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
         return not_settable(err, cfg, kv->key);
     if (key_check_offer(k, kv->value, strlen(kv->value), &v, &why) < 0)
         return node_bad(err, cfg, "%s", why.msg);
+    if (k->id == KEY_MAX_UNEXPECTED_PDUS && v.num > TGT_UNEXPECTED_MAX)
+        return node_bad(err, cfg, "%s must be 0, or 2..16", kv->key);
     if (k->irrelevant == KEY_IRR_NOT_ISER && v.num > TGT_RDMA_DSEG_MAX)
         return node_bad(err, cfg, "%s must be 512..8192", kv->key);
     v.outcome = KEY_AGREED;

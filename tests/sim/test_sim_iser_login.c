@@ -93,6 +93,8 @@ static const struct agreement {
      true},
     {{{"ErrorRecoveryLevel", "2"}}, "&error_recovery_level=2", 8192, 8192, true},
     {{{"MaxConnections", "4"}}, "&nr_connections=3", 8192, 8192, true},
+    {{{"MaxOutstandingUnexpectedPDUs", "2"}}, "&ping_interval=1", 8192, 8192, true},
+    {{{"MaxOutstandingUnexpectedPDUs", "16"}}, "", 8192, 8192, true},
     {{{"MaxOutstandingR2T", "16"}}, "&max_outstanding_r2t=16&protocol_level=yes", 8192, 8192, true},
 };
 
@@ -154,7 +156,7 @@ refusals(void **state)
     refused(NULL, "&header_digest=crc32c", "this transport cannot do CRC32C");
     refused(NULL, "&iser_stag=mine", "iser_stag=mine: window, pool or register is wanted");
     refused(NULL, "&iser_poll_us=-1", "iser_poll_us=-1: microseconds");
-    refused(NULL, "&iser_colour=red", "\"iser_colour=red\" is no option of iser");
+    refused(NULL, "&iser_colour=red", "unknown option iser_colour");
 }
 
 /* A target that does not want iSER has discoveries over RDMA all the same (RFC 7145 6.3). */

@@ -182,6 +182,35 @@ lengths(void **state)
     }
 }
 
+/* What the target has room for beside commands is told; nothing is no limit. */
+static void
+unexpected(void **state)
+{
+    static const char *const t[][2] = {{"", "0"},
+                                       {"MaxOutstandingUnexpectedPDUs=0", "0"},
+                                       {"MaxOutstandingUnexpectedPDUs=2", "2"},
+                                       {"MaxOutstandingUnexpectedPDUs=4294967295", "4294967295"}};
+    static const char *const wrong[] = {"MaxOutstandingUnexpectedPDUs=1",
+                                        "MaxOutstandingUnexpectedPDUs=4294967296"};
+    char say[400];
+    struct step script[] = {SEC, {"CSG1 T", say}, END};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        struct world *w;
+
+        (void)snprintf(say, sizeof(say), "%s %s", PLAIN_ISER, t[i][0]);
+        w = run(script);
+        assert_int_equal(w->err.code, 0);
+        told(w, ISCSI_PARAM_MAX_UNEXPECTED_PDUS, t[i][1]);
+        end_ok(w);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        (void)snprintf(say, sizeof(say), "%s %s", PLAIN_ISER, wrong[i]);
+        end_failed(run(script), LUNETTE_DOM_PROTO, "MaxOutstandingUnexpectedPDUs");
+    }
+}
+
 static void
 large_receives(struct world *w, struct login_config *cfg)
 {
@@ -595,6 +624,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_targets),
         cmocka_unit_test(lengths),
+        cmocka_unit_test(unexpected),
         cmocka_unit_test(receives_are_as_large_as_the_transport_has_them),
         cmocka_unit_test(no_agreement),
         cmocka_unit_test(refusals_have_hints),

@@ -376,10 +376,13 @@ settings(void **state)
         {"InitiatorRecvDataSegmentLength", "8193", "must be 512..8192"},
         {"TargetRecvDataSegmentLength", "511", "512"},
         {"iSERHelloRequired", "Yes", "cannot be set"},
+        {"MaxOutstandingUnexpectedPDUs", "1", "MaxOutstandingUnexpectedPDUs"},
+        {"MaxOutstandingUnexpectedPDUs", "17", "must be 0, or 2..16"},
     };
     static const struct target_key_value small[] = {{"TargetRecvDataSegmentLength", "1024"},
                                                     {"InitiatorRecvDataSegmentLength", "512"},
-                                                    {"ImmediateData", "No"}};
+                                                    {"ImmediateData", "No"},
+                                                    {"MaxOutstandingUnexpectedPDUs", "5"}};
     static const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
     struct lunette_error err;
     struct target *t = NULL;
@@ -387,7 +390,7 @@ settings(void **state)
     struct world w;
 
     (void)state;
-    world_with(&w, small, 3);
+    world_with(&w, small, 4);
     p = puppet_over_iser(&w);
     SAY(p, TO_FFP,
         NAMES RDMA "TargetRecvDataSegmentLength=8192\0InitiatorRecvDataSegmentLength=8192\0"
@@ -396,6 +399,7 @@ settings(void **state)
     has(p, "TargetRecvDataSegmentLength=1024");
     has(p, "InitiatorRecvDataSegmentLength=512");
     has(p, "ImmediateData=No");
+    has(p, "MaxOutstandingUnexpectedPDUs=5");
     puppet_free(p);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         const struct target_key_value kv = {wrong[i].key, wrong[i].value};
