@@ -43,28 +43,30 @@ buddy_unlink(struct buddy *b, uint32_t at)
     u->use = UNIT_INSIDE;
 }
 
-/* The order of the largest block that can begin at `at`, of a multiple of its size, and that does
- * not reach past the end. */
+/* The order of the largest block that can begin at `at`, a multiple of its size, and that does not
+ * reach past the end. */
 static unsigned
-order_at(uint32_t at, uint32_t units)
+order_at(const struct buddy *b, uint32_t at)
 {
     unsigned order = 0;
 
-    while (order + 1 < BUDDY_ORDERS && at % (UINT32_C(2) << order) == 0 &&
-           UINT32_C(2) << order <= units - at)
+    while (UINT32_C(2) << order <= b->largest && at % (UINT32_C(2) << order) == 0 &&
+           UINT32_C(2) << order <= b->units - at)
         order++;
     return order;
 }
 
 int
-buddy_init(struct buddy *b, uint32_t units)
+buddy_init(struct buddy *b, uint32_t units, uint32_t largest)
 {
     assert(units > 0 && units <= BUDDY_UNITS_MAX);
-    *b = (struct buddy){.units = units, .unit = calloc(units, sizeof(struct buddy_unit))};
+    assert(largest > 0 && largest <= BUDDY_LARGEST && (largest & (largest - 1)) == 0);
+    *b = (struct buddy){.units = units, .largest = largest};
+    b->unit = calloc(units, sizeof(b->unit[0]));
     if (b->unit == NULL)
         return -ENOMEM;
     for (uint32_t at = 0; at < units;) {
-        unsigned order = order_at(at, units);
+        unsigned order = order_at(b, at);
 
         buddy_link(b, at, order);
         at += UINT32_C(1) << order;
@@ -82,7 +84,7 @@ buddy_fini(struct buddy *b)
 uint32_t
 buddy_largest(const struct buddy *b)
 {
-    return UINT32_C(1) << order_at(0, b->units);
+    return UINT32_C(1) << order_at(b, 0);
 }
 
 static unsigned
@@ -135,7 +137,7 @@ buddy_give(struct buddy *b, uint32_t at)
     order = b->unit[at].order;
     units = UINT32_C(1) << order;
     b->unit[at].use = UNIT_INSIDE;
-    while (order < BUDDY_ORDERS - 1) {
+    while (UINT32_C(1) << order < b->largest) {
         uint32_t other = at ^ UINT32_C(1) << order;
 
         if (other >= b->units || b->unit[other].use != UNIT_FREE || b->unit[other].order != order)

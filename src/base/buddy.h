@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUDDY_ORDERS    19 /* blocks of up to 2^18 units */
+#define BUDDY_ORDERS    19
+#define BUDDY_LARGEST   (UINT32_C(1) << (BUDDY_ORDERS - 1)) /* units of a block */
 #define BUDDY_UNITS_MAX (UINT32_C(1) << 30)
 
 struct buddy_unit;
@@ -22,12 +23,15 @@ struct buddy_unit;
 struct buddy {
     struct buddy_unit *unit;
     uint32_t units;
+    uint32_t largest;            /* units of a block, at most */
     uint32_t taken;              /* blocks that are out */
     uint32_t head[BUDDY_ORDERS]; /* of the free blocks of each order: index of a unit, from 1 */
 };
 
-/* Memory of `units` units, 1..BUDDY_UNITS_MAX, is all free.  0 or -ENOMEM. */
-int buddy_init(struct buddy *b, uint32_t units);
+/* Memory of `units` units, 1..BUDDY_UNITS_MAX, is all free, in blocks of at most `largest` units, a
+ * power of two and at most BUDDY_LARGEST: none is split or put together further than that.  0 or
+ * -ENOMEM. */
+int buddy_init(struct buddy *b, uint32_t units, uint32_t largest);
 /* Blocks may be out: they are gone, too. */
 void buddy_fini(struct buddy *b);
 

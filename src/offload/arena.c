@@ -50,7 +50,7 @@ arena_init(struct arena *a, void *base, uint64_t size, bool poison)
     assert(size > 0 && size % ARENA_PAGE == 0 && size <= OFFLOAD_ARENA_MAX);
     *a = (struct arena){.base = base, .size = size, .poison = poison};
     poison_fill(a, 0, size);
-    return buddy_init(&a->buddy, (uint32_t)(size / ARENA_PAGE));
+    return buddy_init(&a->buddy, (uint32_t)(size / ARENA_PAGE), BUDDY_LARGEST);
 }
 
 void

@@ -2,10 +2,9 @@
 /* transport/iser/pool.h - memory for the data of commands whose own memory is not known to the
  * device: blocks of one region, each in one piece.
  *
- * It is a buddy system: a block has 4 KiB times a power of two and begins at a multiple of its
- * size, and two halves that are free become one again.  So whatever order blocks are given back in,
- * when all are back the largest can be had.  What it knows of its blocks lies apart from them,
- * since a target may write to free ones.  Loop's thread only.
+ * base/buddy.h knows which of it is free, apart from the blocks, since a target may write to free
+ * ones: whatever order they are given back in, when all are back the largest can be had.  Loop's
+ * thread only.
  */
 #ifndef TRANSPORT_ISER_POOL_H
 #define TRANSPORT_ISER_POOL_H
@@ -13,19 +12,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ISER_PAGE        4096u
-#define ISER_POOL_ORDERS 9 /* blocks of up to 1 MiB */
-#define ISER_BLOCK_MAX   (ISER_PAGE << (ISER_POOL_ORDERS - 1))
+#include "base/buddy.h"
 
-struct iser_pool_page;
+#define ISER_PAGE      4096u
+#define ISER_BLOCK_MAX (1u << 20)
 
 /* All zero: there is no memory. */
 struct iser_pool {
     uint8_t *base; /* bytes of it, page-aligned */
     size_t bytes;
-    struct iser_pool_page *page;
-    uint32_t head[ISER_POOL_ORDERS]; /* of the free blocks of each order: index of a page, from 1 */
-    uint32_t taken;                  /* blocks that are out */
+    struct buddy pages;
 };
 
 /* Gets memory of `bytes`, a multiple of ISER_BLOCK_MAX.  -ENOMEM. */

@@ -540,7 +540,7 @@ aborted(void **state)
     c.task->state = ISCSI_TASK_COMPLETED;
     assert_int_equal(tt->cleanup_task(c.task), 0);
     r.cmd[0] = NULL;
-    assert_int_equal(((struct iser_ep *)r.ep->dd_data)->pool.taken, 0);
+    assert_int_equal(((struct iser_ep *)r.ep->dd_data)->pool.pages.taken, 0);
     rig_free();
 }
 
@@ -572,7 +572,7 @@ full(void **state)
     rig_answer(&c[2], 0, 0);
     rig_answer(&c[1], 0, 0);
     assert_int_equal(r.xmits, 2);
-    assert_int_equal(e->pool.taken, 0);
+    assert_int_equal(e->pool.pages.taken, 0);
     assert_int_equal(e->cmds, 0);
     rig_free();
 

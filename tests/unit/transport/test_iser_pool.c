@@ -89,7 +89,7 @@ the_largest_come_back(void **state)
     assert_null(iser_pool_take(&p, 1));
     iser_pool_give(&p, large[0]);
     iser_pool_give(&p, large[1]);
-    assert_int_equal(p.taken, 0);
+    assert_int_equal(p.pages.taken, 0);
     iser_pool_fini(&p);
     iser_pool_fini(&p);
 }
