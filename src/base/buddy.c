@@ -62,6 +62,7 @@ buddy_init(struct buddy *b, uint32_t units, uint32_t largest)
     assert(units > 0 && units <= BUDDY_UNITS_MAX);
     assert(largest > 0 && largest <= BUDDY_LARGEST && (largest & (largest - 1)) == 0);
     *b = (struct buddy){.units = units, .largest = largest};
+    b->largest = UINT32_C(1) << order_at(b, 0);
     b->unit = calloc(units, sizeof(b->unit[0]));
     if (b->unit == NULL)
         return -ENOMEM;
@@ -79,12 +80,6 @@ buddy_fini(struct buddy *b)
 {
     free(b->unit);
     *b = (struct buddy){.unit = NULL};
-}
-
-uint32_t
-buddy_largest(const struct buddy *b)
-{
-    return UINT32_C(1) << order_at(b, 0);
 }
 
 static unsigned
@@ -109,7 +104,7 @@ buddy_take(struct buddy *b, uint32_t units, uint32_t *ret)
     unsigned want, order;
     uint32_t at;
 
-    assert(units > 0 && units <= buddy_largest(b));
+    assert(units > 0 && units <= b->largest);
     want = buddy_order(units);
     for (order = want; order < BUDDY_ORDERS && b->head[order] == 0; order++)
         ;

@@ -23,7 +23,7 @@ struct buddy_unit;
 struct buddy {
     struct buddy_unit *unit;
     uint32_t units;
-    uint32_t largest;            /* units of a block, at most */
+    uint32_t largest;            /* units of the largest block that there can be */
     uint32_t taken;              /* blocks that are out */
     uint32_t head[BUDDY_ORDERS]; /* of the free blocks of each order: index of a unit, from 1 */
 };
@@ -35,12 +35,10 @@ int buddy_init(struct buddy *b, uint32_t units, uint32_t largest);
 /* Blocks may be out: they are gone, too. */
 void buddy_fini(struct buddy *b);
 
-/* The units of the largest block that there can be. */
-uint32_t buddy_largest(const struct buddy *b);
 /* The units of the block that buddy_take(units) gives: the next power of two. */
 uint32_t buddy_rounded(uint32_t units);
 
-/* A block of at least `units` units, 1..buddy_largest; 0 with the index of its first unit in *ret,
+/* A block of at least `units` units, 1..b->largest; 0 with the index of its first unit in *ret,
  * or -EAGAIN: there is none now. */
 int buddy_take(struct buddy *b, uint32_t units, uint32_t *ret);
 /* `at` is what buddy_take has returned.  Returns the units of the block. */

@@ -63,7 +63,7 @@ arena_fini(struct arena *a)
 uint32_t
 arena_largest(const struct arena *a)
 {
-    return buddy_largest(&a->buddy) * ARENA_PAGE;
+    return a->buddy.largest * ARENA_PAGE;
 }
 
 static uint32_t
