@@ -171,11 +171,39 @@ queue_get(struct verbs_ep *ep, struct verbs_device *dev, uint32_t need, struct v
     return queue_new(ep, dev, need, ret, err);
 }
 
+static uint32_t
+least_of(uint32_t wanted, uint32_t least)
+{
+    return least > 0 && least < wanted ? least : wanted;
+}
+
+static uint32_t
+depth_cut(uint32_t wanted, uint32_t least, uint32_t most)
+{
+    return wanted <= most ? wanted : most > least ? most : least;
+}
+
+/* Makes the queues of a connection as deep as the device can have them, as far as its owner is
+ * content with that.  Returns false where he is not. */
+static bool
+depth_fit(struct rnic_depth *d, const struct ibv_device_attr *attr)
+{
+    uint32_t pair = attr->max_qp_wr > 0 ? (uint32_t)attr->max_qp_wr : 0;
+    uint32_t queue = attr->max_cqe > 0 ? (uint32_t)attr->max_cqe : 0;
+    uint32_t send = least_of(d->send, d->least_send), recv = least_of(d->recv, d->least_recv);
+
+    if (send > pair || recv > pair || (uint64_t)send + recv > queue)
+        return false;
+    d->recv = depth_cut(d->recv, recv, pair < queue - send ? pair : queue - send);
+    d->send = depth_cut(d->send, send, pair < queue - d->recv ? pair : queue - d->recv);
+    return true;
+}
+
 int
 verbs_device_join(struct verbs_ep *ep, struct lunette_error *err)
 {
-    uint32_t need = ep->depth.send + ep->depth.recv;
     struct verbs_device *dev = NULL;
+    uint32_t need;
     int r;
 
     assert(ep->dev == NULL && ep->id->verbs != NULL);
@@ -184,15 +212,21 @@ verbs_device_join(struct verbs_ep *ep, struct lunette_error *err)
         return r;
     ep->dev = dev;
     dev->eps++;
-    if (need > (uint32_t)dev->attr.max_cqe || (int)ep->depth.send > dev->attr.max_qp_wr ||
-        (int)ep->depth.recv > dev->attr.max_qp_wr)
+    if (!depth_fit(&ep->depth, &dev->attr)) {
+        bool some = ep->depth.least_send > 0 || ep->depth.least_recv > 0;
+
         r = lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_OS, EOPNOTSUPP,
-                         "RDMA device %s has queues of %d requests, and %u to send and %u to "
-                         "receive are wanted: use fewer commands at once",
-                         dev->ctx->device->name, dev->attr.max_qp_wr, ep->depth.send,
-                         ep->depth.recv);
-    else
-        r = queue_get(ep, dev, need, &ep->cq, err);
+                         "RDMA device %s has queues of %d requests, and of %d completions, and %u "
+                         "to send and %u to receive are wanted%s",
+                         dev->ctx->device->name, dev->attr.max_qp_wr, dev->attr.max_cqe,
+                         least_of(ep->depth.send, ep->depth.least_send),
+                         least_of(ep->depth.recv, ep->depth.least_recv),
+                         some ? " at least" : ": use fewer commands at once");
+        verbs_device_leave(ep);
+        return r;
+    }
+    need = ep->depth.send + ep->depth.recv;
+    r = queue_get(ep, dev, need, &ep->cq, err);
     if (r < 0) {
         verbs_device_leave(ep);
         return r;

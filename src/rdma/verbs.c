@@ -219,7 +219,9 @@ verbs_caps(const struct rnic_ep *pub, struct rnic_caps *ret)
     *ret = (struct rnic_caps){
         .windows = (a->device_cap_flags & IBV_DEVICE_MEM_WINDOW_TYPE_2B) != 0 && a->max_mw > 0,
         .max_windows = a->max_mw > 0 ? (uint32_t)a->max_mw : 0,
-        .max_region = a->max_mr_size};
+        .max_region = a->max_mr_size,
+        .sends = ep->depth.send,
+        .recvs = ep->depth.recv};
     (void)snprintf(ret->device, sizeof(ret->device), "%s", ep->dev->ctx->device->name);
 }
 

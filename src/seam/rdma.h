@@ -62,6 +62,7 @@ struct rnic_caps {
     bool windows;                     /* memory windows of type 2 */
     uint32_t max_windows;             /* of all connections on the device */
     uint64_t max_region;              /* bytes of one */
+    uint32_t sends, recvs;            /* the queues of this connection: struct rnic_depth */
     char device[RNIC_DEVICE_MAX + 1]; /* its name, for a person */
 };
 
@@ -158,9 +159,12 @@ struct rnic_events {
     void (*completed)(void *user, const struct rnic_wc *wc, unsigned n);
 };
 
-/* The size of a connection's queues. */
+/* The size of a connection's queues: work requests, from their posting to their completion.  A
+ * device that cannot have as many gives what it can, but never less than the least; rnic_get_caps
+ * says how many there are.  A least of 0: all of them, or no connection. */
 struct rnic_depth {
-    uint32_t send, recv; /* work requests, from their posting to their completion */
+    uint32_t send, recv;
+    uint32_t least_send, least_recv;
 };
 
 /* What an implementation fills in.  Callers use the functions below, which say what each does. */

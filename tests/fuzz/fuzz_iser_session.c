@@ -83,7 +83,7 @@ struct relay {
     unsigned nkept;
 };
 
-static const struct rnic_depth depth = {256, RECVS};
+static const struct rnic_depth depth = {.send = 256, .recv = RECVS};
 
 static uint8_t
 next8(struct relay *r)

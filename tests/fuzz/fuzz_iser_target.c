@@ -203,7 +203,7 @@ zeroes(size_t len)
 static void
 link_open(struct link *l)
 {
-    const struct rnic_depth depth = {SENDS, RECVS};
+    const struct rnic_depth depth = {.send = SENDS, .recv = RECVS};
 
     l->memory = zeroes(MEMORY);
     l->open = zeroes(MEMORY);

@@ -285,7 +285,7 @@ receive_too_short(const struct rnic_contract *k)
 static void
 queues_have_room(const struct rnic_contract *k)
 {
-    struct ends_setup setup = {.depth = {6, 5}};
+    struct ends_setup setup = {.depth = {.send = 6, .recv = 5}};
     struct rnic_wr wr[8];
     struct rnic_recv r[8];
     struct ends e;
@@ -318,7 +318,7 @@ queues_have_room(const struct rnic_contract *k)
 static void
 quiet_requests(const struct rnic_contract *k)
 {
-    struct ends_setup setup = {.depth = {6, 32}};
+    struct ends_setup setup = {.depth = {.send = 6, .recv = 32}};
     struct rnic_wr wr[6];
     struct ends e;
 
@@ -348,7 +348,7 @@ quiet_requests(const struct rnic_contract *k)
 static void
 quiet_behind(const struct rnic_contract *k)
 {
-    struct ends_setup setup = {.depth = {6, 32}};
+    struct ends_setup setup = {.depth = {.send = 6, .recv = 32}};
     struct rnic_wr wr[6];
     struct ends e;
 
@@ -583,7 +583,7 @@ two_connections(const struct rnic_contract *k)
 static void
 many_connections(const struct rnic_contract *k)
 {
-    struct ends_setup setup = {.depth = {4, 4}, .recvs = 2};
+    struct ends_setup setup = {.depth = {.send = 4, .recv = 4}, .recvs = 2};
     struct ends *e = calloc(MANY, sizeof(*e));
 
     CHECK(e != NULL);

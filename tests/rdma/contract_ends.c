@@ -173,7 +173,7 @@ ends_listen(struct ends *e, const struct rnic_contract *k, const struct ends_set
     e->k = k;
     e->setup = setup != NULL ? *setup : none;
     if (e->setup.depth.send == 0)
-        e->setup.depth = (struct rnic_depth){ENDS_DEPTH, ENDS_DEPTH};
+        e->setup.depth = (struct rnic_depth){.send = ENDS_DEPTH, .recv = ENDS_DEPTH};
     end_init(&e->client, k, e->setup.close_client);
     end_init(&e->server, k, e->setup.close_server);
     if (rnic_listen(k->server, &k->at, &e->setup.depth, &listener_events, e, &e->listener, &e->at,

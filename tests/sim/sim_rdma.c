@@ -394,6 +394,8 @@ rsim_caps(const struct rnic_ep *pub, struct rnic_caps *ret)
     ret->windows = !cfg->no_windows;
     ret->max_windows = cfg->no_windows ? 0 : cfg->max_windows;
     ret->max_region = cfg->max_region;
+    ret->sends = ep->depth.send;
+    ret->recvs = ep->depth.recv;
     (void)snprintf(ret->device, sizeof(ret->device), "sim%u", ep->m->l->id);
 }
 

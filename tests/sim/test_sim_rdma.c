@@ -723,7 +723,7 @@ limits(void **state)
 {
     struct sim_rdma_config cfg = {.memlock = ENDS_MEM + 8192, .max_windows = 2};
     struct lunette_error err = {.struct_size = sizeof(err)};
-    struct rnic_depth depth = {4, 4};
+    struct rnic_depth depth = {.send = 4, .recv = 4};
     struct rnic_mr *mr;
     struct rnic_mw *mw;
     struct rnic_ep *ep;

@@ -257,7 +257,7 @@ step(void)
 static void
 begin(uint64_t seed)
 {
-    struct ends_setup setup = {.depth = {DEPTH, DEPTH}};
+    struct ends_setup setup = {.depth = {.send = DEPTH, .recv = DEPTH}};
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001)};
 
     memset(&w.side, 0, sizeof(w.side));

@@ -87,6 +87,16 @@ fake_rnic_resolve(struct loop *l, const struct sock_addr *to, const struct sock_
     f->user = user;
     f->depth = *depth;
     f->caps = fake_rnic_caps;
+    /* As a device that has so many places, where the test says how many. */
+    f->caps.sends = depth->send;
+    f->caps.recvs = depth->recv;
+    if (fake_rnic_caps.sends > 0 && fake_rnic_caps.sends < f->caps.sends)
+        f->caps.sends = fake_rnic_caps.sends;
+    if (fake_rnic_caps.recvs > 0 && fake_rnic_caps.recvs < f->caps.recvs)
+        f->caps.recvs = fake_rnic_caps.recvs;
+    assert_true(f->caps.sends >= depth->least_send && f->caps.recvs >= depth->least_recv);
+    f->depth.send = f->caps.sends;
+    f->depth.recv = f->caps.recvs;
     f->windows_max = FAKE_REGIONS;
     f->to = *to;
     f->has_from = from != NULL;

@@ -86,7 +86,9 @@ iser_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
                 const struct iscsi_upcalls *up, struct lunette_error *err)
 {
     static const struct rnic_depth depth = {.send = ISER_SENDS,
-                                            .recv = ISER_CMDS_MAX + ISER_RECV_EXTRA};
+                                            .recv = ISER_CMDS_MAX + ISER_RECV_EXTRA,
+                                            .least_send = ISER_SENDS_MIN,
+                                            .least_recv = ISER_CMDS_MIN + ISER_RECV_EXTRA};
     struct iser_ep *e = ep->dd_data;
     int r = iser_options_parse(ep->options, &e->options, err);
 

@@ -26,14 +26,18 @@
 /* Bytes of one command, as Linux has it; tgt ends connections above that. */
 #define ISER_MAX_TRANSFER (512u << 10)
 
-#define ISER_CMDS_MAX    512u  /* commands that are out at a time */
-#define ISER_RECV_EXTRA  16u   /* receives for answers to control PDUs, and for what nobody asked */
-#define ISER_SENDS       1024u /* places in the send queue */
-#define ISER_TX_EXTRA    32u   /* header slots for control PDUs, and for Sends that are not done */
-#define ISER_TEXTS       4u    /* control PDUs with data whose Sends are not done */
-#define ISER_CHAIN       32u   /* work requests that are posted together */
-#define ISER_WINDOWS_MIN 2u    /* of a command that reads and writes */
-#define ISER_MEM_MAX     64u   /* ranges of registered memory of a session */
+/* Commands that are out at a time, and places in the send queue: the first number of each where the
+ * device has as many, and the second at least. */
+#define ISER_CMDS_MAX    512u
+#define ISER_CMDS_MIN    8u
+#define ISER_SENDS       1024u
+#define ISER_SENDS_MIN   64u
+#define ISER_RECV_EXTRA  16u /* receives for answers to control PDUs, and for what nobody asked */
+#define ISER_TX_EXTRA    32u /* header slots for control PDUs, and for Sends that are not done */
+#define ISER_TEXTS       4u  /* control PDUs with data whose Sends are not done */
+#define ISER_CHAIN       32u /* work requests that are posted together */
+#define ISER_WINDOWS_MIN 2u  /* of a command that reads and writes */
+#define ISER_MEM_MAX     64u /* ranges of registered memory of a session */
 #define ISER_DRAIN_NS    (5 * LOOP_NS_PER_S)
 
 /* Distances in the memory of slots and receives: cache lines are not shared. */

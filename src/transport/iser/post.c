@@ -27,7 +27,7 @@ iser_lost(struct iser_ep *e, enum iscsi_err err, const char *why)
 bool
 iser_has_room(const struct iser_ep *e, uint32_t wrs, uint32_t nmw)
 {
-    return e->next - e->done + e->bound + wrs + nmw <= ISER_SENDS;
+    return e->next - e->done + e->bound + wrs + nmw <= e->caps.sends;
 }
 
 void

@@ -36,12 +36,29 @@ lay_out_arena(struct iser_ep *e)
     }
 }
 
+/* How many commands are out at a time: no more than there are receives for their answers (RFC 7145
+ * 5.1.3).  With fewer places to send than that all of them go, too, but some wait for a moment. */
+static uint32_t
+commands_at_a_time(const struct iser_ep *e, uint32_t cmds_max)
+{
+    uint32_t most = cmds_max < ISER_CMDS_MAX ? cmds_max : ISER_CMDS_MAX;
+
+    assert(e->caps.recvs > ISER_RECV_EXTRA);
+    if (most <= e->caps.recvs - ISER_RECV_EXTRA)
+        return most;
+    log_line(e->pub->loop->log, LOG_LEVEL_INFO,
+             "iser: the RDMA device %s has queues of %u requests, so that %u commands go at a time "
+             "and not %u",
+             e->caps.device, e->caps.recvs, e->caps.recvs - ISER_RECV_EXTRA, most);
+    return e->caps.recvs - ISER_RECV_EXTRA;
+}
+
 int
 iser_setup_login(struct iser_ep *e, uint32_t cmds_max, struct lunette_error *err)
 {
     size_t bytes;
 
-    e->limit = cmds_max < ISER_CMDS_MAX ? cmds_max : ISER_CMDS_MAX;
+    e->limit = commands_at_a_time(e, cmds_max);
     e->ntx = e->limit + ISER_TX_EXTRA;
     e->nrx = e->limit + ISER_RECV_EXTRA;
     e->tx = calloc(e->ntx, sizeof(e->tx[0]));

@@ -335,6 +335,53 @@ test_too_deep(void **state)
     world_end(&w);
 }
 
+/* Rows: what the device can have, what is wanted of it, and what that becomes; 0: no connection. */
+static void
+test_as_deep_as_the_device(void **state)
+{
+    static const struct {
+        int pair, queue;
+        struct rnic_depth wanted;
+        uint32_t send, recv;
+    } rows[] = {
+        {512, 4096, {1024, 528, 64, 24}, 512, 512},  {512, 700, {1024, 528, 64, 24}, 188, 512},
+        {512, 512, {1024, 528, 64, 24}, 64, 448},    {64, 4096, {1024, 528, 64, 24}, 64, 64},
+        {512, 88, {1024, 528, 64, 24}, 64, 24},      {512, 87, {1024, 528, 64, 24}, 0, 0},
+        {63, 4096, {1024, 528, 64, 24}, 0, 0},       {2000, 4096, {500, 400, 64, 24}, 500, 400},
+        {512, 4096, {1024, 528, 64, 0}, 0, 0},       {512, 4096, {8, 528, 64, 24}, 8, 512},
+        {512, 4096, {100, 100, 200, 200}, 100, 100}, {-1, 4096, {1024, 528, 64, 24}, 0, 0},
+        {512, -1, {1024, 528, 64, 24}, 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct verbs_world w;
+        struct owner o;
+
+        world_begin(&w);
+        fake.attr.max_qp_wr = rows[i].pair;
+        fake.attr.max_cqe = rows[i].queue;
+        owner_init(&o, &w);
+        assert_int_equal(owner_resolve(&o, &rows[i].wanted), 0);
+        fake_cm(o.id, RDMA_CM_EVENT_ADDR_RESOLVED, 0, NULL, 0);
+        fake_cm(o.id, RDMA_CM_EVENT_ROUTE_RESOLVED, 0, NULL, 0);
+        world_turn(&w);
+        if (rows[i].send == 0) {
+            assert_string_equal(o.order, "x");
+            assert_non_null(strstr(o.why, "are wanted at least"));
+        } else {
+            struct rnic_caps caps;
+
+            assert_int_equal(o.resolved, 1);
+            rnic_get_caps(o.ep, &caps);
+            assert_int_equal(caps.sends, rows[i].send);
+            assert_int_equal(caps.recvs, rows[i].recv);
+        }
+        owner_close(&o);
+        world_end(&w);
+    }
+}
+
 /* The owner closes inside each callback, and may close another connection there. */
 static void
 test_closed_inside(void **state)
@@ -840,6 +887,7 @@ main(void)
         cmocka_unit_test(test_no_device),
         cmocka_unit_test(test_usable),
         cmocka_unit_test(test_too_deep),
+        cmocka_unit_test(test_as_deep_as_the_device),
         cmocka_unit_test(test_closed_inside),
         cmocka_unit_test(test_messages_before_the_end),
         cmocka_unit_test(test_disconnect),

@@ -2,6 +2,7 @@
 #include "tests/unit/transport/iser_rig.h"
 
 struct rig r;
+uint32_t rig_sends, rig_recvs;
 FAKE_RNIC_OPS;
 
 static const struct iscsi_transport *const tt = &iser_transport;
@@ -133,8 +134,12 @@ rig_connect(bool windows, const char *options, uint32_t cmds_max)
     struct sock_addr to = {.len = sizeof(struct sockaddr_in)};
 
     memset(&r, 0, sizeof(r));
-    fake_rnic_caps = (struct rnic_caps){
-        .windows = windows, .max_windows = FAKE_REGIONS, .max_region = 1u << 30, .device = "fake0"};
+    fake_rnic_caps = (struct rnic_caps){.windows = windows,
+                                        .max_windows = FAKE_REGIONS,
+                                        .max_region = 1u << 30,
+                                        .device = "fake0",
+                                        .sends = rig_sends,
+                                        .recvs = rig_recvs};
     fake_loop_init(&r.fl, 1);
     r.fl.l.rnic = &fake_rnic_ops;
     r.session = calloc(1, sizeof(*r.session) + tt->session_size);

@@ -46,6 +46,8 @@ struct rig {
 };
 
 extern struct rig r;
+/* The places of the device's queues, of the connections that follow; 0: as many as are wanted. */
+extern uint32_t rig_sends, rig_recvs;
 
 /* Makes session, connection and endpoint, and begins to connect.  The result of ep_connect. */
 int rig_connect(bool windows, const char *options, uint32_t cmds_max);

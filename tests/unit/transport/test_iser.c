@@ -639,6 +639,68 @@ places(void **state)
     rig_free();
 }
 
+static unsigned small_said;
+
+static void
+small_sink(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    small_said += strstr(line, "fake0 has queues of") != NULL;
+    if (strstr(line, "fake0 has queues of") != NULL)
+        assert_non_null(strstr(line, "queues of 27 requests, so that 11 commands go at a time and "
+                                     "not 16"));
+}
+
+/* A device with small queues: as many commands as it has receives for, and the places of its send
+ * queue are never exceeded (which the fake device sees to), whatever waits for them. */
+static void
+small_queues(void **state)
+{
+    static const struct log log = {.level = LOG_LEVEL_INFO, .sink = small_sink};
+    static struct rig_cmd c[RIG_TASKS];
+
+    (void)state;
+    rig_sends = ISER_SENDS_MIN;
+    rig_recvs = 11 + ISER_RECV_EXTRA;
+    for (int windows = 0; windows < 2; windows++) {
+        const struct iser_ep *e;
+        unsigned done = 0, out = 0;
+
+        small_said = 0;
+        assert_int_equal(rig_connect(windows, NULL, RIG_TASKS), 0);
+        r.fl.l.log = &log;
+        fake_rnic->ev->resolved(fake_rnic->user);
+        fake_rnic->ev->established(fake_rnic->user, "", 0);
+        assert_int_equal(tt->bind_conn(r.conn, 7, r.ep, true, NULL), 0);
+        assert_int_equal(tt->start_conn(r.conn, NULL), 0);
+        assert_int_equal(small_said, 1);
+        e = r.ep->dd_data;
+        assert_int_equal(e->limit, 11);
+        for (unsigned round = 0; done < 200; round++) {
+            assert_true(round < 2000);
+            while (out < RIG_TASKS && rig_command(&c[out], buf, 4096, buf2, 16384) == 0)
+                out++;
+            assert_in_range(out, 1, 11);
+            rig_flush();
+            fake_rnic_sends_done(fake_rnic, RNIC_OK);
+            while (out > 0) {
+                const struct iser_task *it = c[out - 1].task->dd_data;
+
+                rig_answer(&c[--out], 0, windows ? it->in.stag : 0);
+                rig_flush();
+                fake_rnic_sends_done(fake_rnic, RNIC_OK);
+                done++;
+            }
+        }
+        assert_int_equal(e->bound, 0);
+        assert_int_equal(e->cmds, 0);
+        r.fl.l.log = NULL;
+        rig_free();
+    }
+    rig_sends = rig_recvs = 0;
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 static void
@@ -1072,6 +1134,7 @@ main(void)
         cmocka_unit_test(aborted),
         cmocka_unit_test(full),
         cmocka_unit_test(places),
+        cmocka_unit_test(small_queues),
         cmocka_unit_test(ends),
         cmocka_unit_test(stopped_when_there_is_room),
         cmocka_unit_test(leaves),
