@@ -14,13 +14,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define WORD sizeof(uint64_t) /* bytes that are copied at once */
+#define WORD sizeof(uintptr_t) /* bytes that are copied at once, on every machine by one access */
 
 static void
 assert_shape(const void *mem, uint32_t entry_size, uint32_t count)
 {
     assert((uintptr_t)mem % _Alignof(struct ring_shared) == 0);
-    assert(entry_size > 0 && entry_size % WORD == 0);
+    assert(entry_size > 0 && entry_size % sizeof(uint64_t) == 0);
     assert(count > 0 && count <= RING_ENTRIES_MAX && (count & (count - 1)) == 0);
 }
 
@@ -50,10 +50,10 @@ static void
 words_put(uint8_t *to, const uint8_t *from, uint32_t len)
 {
     for (uint32_t at = 0; at < len; at += WORD) {
-        uint64_t w;
+        uintptr_t w;
 
         memcpy(&w, from + at, WORD);
-        __atomic_store_n((uint64_t *)(void *)(to + at), w, __ATOMIC_RELAXED);
+        __atomic_store_n((uintptr_t *)(void *)(to + at), w, __ATOMIC_RELAXED);
     }
 }
 
@@ -61,7 +61,8 @@ static void
 words_get(uint8_t *to, const uint8_t *from, uint32_t len)
 {
     for (uint32_t at = 0; at < len; at += WORD) {
-        uint64_t w = __atomic_load_n((const uint64_t *)(const void *)(from + at), __ATOMIC_RELAXED);
+        uintptr_t w =
+            __atomic_load_n((const uintptr_t *)(const void *)(from + at), __ATOMIC_RELAXED);
 
         memcpy(to + at, &w, WORD);
     }
