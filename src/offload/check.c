@@ -36,7 +36,7 @@ offload_fault_text(enum offload_fault f)
 
 /* len is a multiple of 8, as all such places have it. */
 static bool
-all_zero(const uint8_t *p, size_t len)
+offload_zero(const uint8_t *p, size_t len)
 {
     uint64_t any = 0, w;
 
@@ -80,7 +80,7 @@ check_sq_tmf(const struct offload_sqe *e, const struct offload_limits *lim)
     if (e->function < OFFLOAD_ABORT || e->function > OFFLOAD_QUERY_ASYNC_EVENT)
         return OFFLOAD_BAD_FUNCTION;
     if (e->attr != 0 || e->cdb_len != 0 || e->in_len != 0 || e->out_len != 0 || e->in_off != 0 ||
-        e->out_off != 0 || e->cdb_off != 0 || !all_zero(e->cdb, sizeof(e->cdb)))
+        e->out_off != 0 || e->cdb_off != 0 || !offload_zero(e->cdb, sizeof(e->cdb)))
         return OFFLOAD_BAD_RESERVED;
     if (e->function != OFFLOAD_ABORT)
         return e->ref_slot == 0 && e->ref_generation == 0 ? OFFLOAD_FINE : OFFLOAD_BAD_RESERVED;
@@ -94,7 +94,7 @@ offload_check_sqe(const struct offload_sqe *e, const struct offload_limits *lim)
         return OFFLOAD_BAD_KIND;
     if (e->slot >= lim->slots)
         return OFFLOAD_BAD_SLOT;
-    if (e->reserved != 0 || e->reserved2 != 0 || !all_zero(e->reserved3, sizeof(e->reserved3)))
+    if (e->reserved != 0 || e->reserved2 != 0 || !offload_zero(e->reserved3, sizeof(e->reserved3)))
         return OFFLOAD_BAD_RESERVED;
     return e->kind == OFFLOAD_SQ_COMMAND ? check_sq_command(e, lim) : check_sq_tmf(e, lim);
 }
@@ -127,7 +127,7 @@ offload_check_cqe(const struct offload_cqe *e, const struct offload_limits *lim)
         return OFFLOAD_BAD_KIND;
     if (e->slot >= lim->slots)
         return OFFLOAD_BAD_SLOT;
-    if (!all_zero(e->reserved, sizeof(e->reserved)))
+    if (!offload_zero(e->reserved, sizeof(e->reserved)))
         return OFFLOAD_BAD_RESERVED;
     if (e->state >= IPC_SESSION_STATES)
         return OFFLOAD_BAD_STATE;
