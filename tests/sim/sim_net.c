@@ -374,7 +374,9 @@ arrive_seg(struct end *to, const struct seg *s)
         to->err = -ECONNRESET;
         drop_flying(to);
     }
-    if (to->s != NULL && to->s->connecting && (s->kind == SEG_FIN || s->kind == SEG_RST)) {
+    /* A local socket is connected as soon as the listener has it: its end comes behind that. */
+    if (to->s != NULL && to->s->connecting && !to->conn->packets &&
+        (s->kind == SEG_FIN || s->kind == SEG_RST)) {
         to->s->connect_err = -ECONNRESET;
         to->s->settled = true;
     }
