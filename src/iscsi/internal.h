@@ -18,7 +18,8 @@
 /* Chooses the connection of a command: one that takes commands and whose transport has room, with
  * the least bytes unsent, then with the fewest commands under way.  NULL: there is none. */
 struct conn *iscsi_pick_conn(const struct session *s);
-/* A connection that task management can go on; NULL: there is none. */
+/* A connection that task management can go on, or a NOP-Out that others wait for; where there are
+ * several, one that does not look stuck.  NULL: there is none. */
 struct conn *iscsi_live_conn(const struct session *s);
 /* The leading connection ends, and is suspended or dying: another one leads from here on.  False:
  * there is none. */

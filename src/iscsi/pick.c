@@ -37,22 +37,33 @@ iscsi_pick_conn(const struct session *s)
     return best;
 }
 
+/* How little can be hoped for of what is sent on the connection next: its ping has not been
+ * answered, and nothing else has come since; or it is slow with that, or its transport takes
+ * nothing for now. */
+static unsigned
+looks_stuck(const struct conn *c)
+{
+    bool unheard = c->ping != NULL && c->pub.last_recv_ns <= c->ping_ns;
+
+    return unheard ? 2 : c->ping != NULL || c->full;
+}
+
 struct conn *
 iscsi_live_conn(const struct session *s)
 {
-    struct conn *best = NULL;
+    struct conn *best = NULL, *leaving = NULL;
 
     if (s->state != ISCSI_STATE_LOGGED_IN)
         return NULL;
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if (iscsi_conn_serves(c))
-            return c;
-        if (c->state == CONN_LOGOUT_REQUESTED && !c->suspended && !c->dying)
+        if (iscsi_conn_serves(c) && (best == NULL || looks_stuck(c) < looks_stuck(best)))
             best = c;
+        if (c->state == CONN_LOGOUT_REQUESTED && !c->suspended && !c->dying)
+            leaving = c;
     }
-    return best;
+    return best != NULL ? best : leaving;
 }
 
 bool

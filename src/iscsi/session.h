@@ -81,9 +81,12 @@ struct session {
     uint32_t eh_detained; /* commands that eh_now has ended at the target and that the transport
                              still has */
     struct task *tmf;
-    bool tmf_overdue;   /* it was not answered in time */
-    uint32_t tmf_cmdsn; /* of the request that was answered last: it does not cover commands from
-                           this number on */
+    bool tmf_overdue;      /* it was not answered in time */
+    bool tmf_spared;       /* it has had its time once more, while what it waits for is repaired */
+    uint64_t tmf_asked_ns; /* loop clock when its connection was asked whether it lives; 0: it was
+                              not */
+    uint32_t tmf_cmdsn;    /* of the request that was answered last: it does not cover commands from
+                              this number on */
     /* A marked task is about to be free: task management, which has marked it, is told. */
     void (*marked_ended)(struct session *s, struct task *t);
     struct scsi_eh_wait ask; /* about a task that the target may have ended */

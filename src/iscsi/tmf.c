@@ -10,6 +10,8 @@
 #include "iscsi/internal.h"
 #include "wire/sn.h"
 
+#define TMF_ALIVE_MS 2000 /* for the answer to a ping, where a function is not answered */
+
 static void
 tmf_end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
@@ -87,7 +89,8 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
     }
     s->eh_now = w;
     s->tmf = t;
-    s->tmf_overdue = false;
+    s->tmf_overdue = s->tmf_spared = false;
+    s->tmf_asked_ns = 0;
     c->pub.stats.tmfcmd_pdus++;
     loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
     iscsi_queue_mgmt(t, NULL, 0);
@@ -477,12 +480,70 @@ conn_that_detains(const struct session *s)
     return NULL;
 }
 
+/* The connection of the request that has that number; NULL: none has. */
+static struct conn *
+conn_of_number(const struct session *s, uint32_t cmd_sn)
+{
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        const struct task *t = iscsi_task_at(s, slot);
+
+        if (t->pub.state == ISCSI_TASK_RUNNING && t->pub.cmd_sn == cmd_sn && !t->old_nexus &&
+            (t->kind == TASK_SCSI || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0))
+            return to_conn(t->pub.conn);
+    }
+    return NULL;
+}
+
+/* The target does what a function asks when it has all commands before it (RFC 7143 11.5.1), and
+ * may wait for one that lies on another connection, which is stuck.  Then it is that connection
+ * which is given up, and not this one, which may be the last that is good; and where nobody has the
+ * number, a NOP-Out takes the target there.  That this one is good, the answer to a ping shows, and
+ * it also says what the target waits for: what we know of that may be old.  Returns false where
+ * there is no such excuse. */
+static bool
+tmf_is_held_up(struct session *s)
+{
+    struct conn *c = to_conn(s->tmf->pub.conn), *holds;
+    uint64_t now = s->pub.loop->now_ns;
+
+    if (s->tmf->pub.state != ISCSI_TASK_RUNNING || c->suspended || c->failing ||
+        (s->nserving < 2 && list_empty(&s->unassigned)) ||
+        !sn_lt(s->win.exp_cmdsn, s->tmf->pub.cmd_sn))
+        return false;
+    if (s->tmf_asked_ns == 0) {
+        s->tmf_asked_ns = now;
+        if (c->ping == NULL) {
+            iscsi_send_nopout(c, NULL);
+            c->ping_ns = now;
+        }
+        loop_timer_start(s->pub.loop, &s->tmf_timer, TMF_ALIVE_MS * LOOP_NS_PER_MS);
+        return true;
+    }
+    holds = conn_of_number(s, s->win.exp_cmdsn);
+    if (c->pub.last_recv_ns <= s->tmf_asked_ns || holds == c || (holds == NULL && s->tmf_spared))
+        return false;
+    s->tmf_asked_ns = 0;
+    loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, s->eh_now->function) * LOOP_NS_PER_MS);
+    if (holds != NULL) {
+        iscsi_conn_failure(
+            &holds->pub, ISCSI_ERR_TMF_TIMEDOUT,
+            "the target waits for a command that was sent on it, and does not answer "
+            "task management on another connection before");
+        return true;
+    }
+    s->tmf_spared = true; /* a command that was lost goes again, or nobody has the number */
+    iscsi_fill_gap(s);
+    return true;
+}
+
 static void
 tmf_timed_out(struct loop_timer *t)
 {
     struct session *s = container_of(t, struct session, tmf_timer);
     struct iscsi_conn *detains = s->eh_now != NULL ? conn_that_detains(s) : NULL;
 
+    if (s->tmf != NULL && tmf_is_held_up(s))
+        return;
     if (s->tmf != NULL) {
         s->tmf_overdue = true;
         iscsi_conn_failure(s->tmf->pub.conn, ISCSI_ERR_TMF_TIMEDOUT,

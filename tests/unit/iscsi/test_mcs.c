@@ -962,6 +962,103 @@ number_that_nobody_has(void **state)
     }
 }
 
+/* The target waits for a command on the second connection, which is stuck, before it answers a
+ * reset on the first: it is the second that is given up, and the reset goes on.  Rows: where it
+ * knows all commands, or the first one does not live either, it is the first. */
+static void
+reset_is_held_up(void **state)
+{
+    static const uint8_t lun[8];
+    static const struct {
+        bool waits, lives;
+        uint16_t lost;
+    } rows[] = {{true, true, 2}, {true, false, 1}, {false, true, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world *w = mcs_world(60 + i, 2, "0");
+        struct waiter x = {.w.done = eh_done};
+        struct cmd c[2];
+        uint32_t second;
+
+        for (w->cid = 1; w->cid <= 2; w->cid++) /* nothing else is to find it */
+            assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
+        w->cid = 1;
+        assert_int_equal(world_param(w, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, "5000"), 0);
+        one_command(w, &c[0], true);
+        one_command(w, &c[1], true);
+        assert_int_equal(cid_of(&c[1]), 2);
+        second = cmdsn_of(&c[1]);
+        speak_on(1);
+        fake_adapter.exp_cmdsn = second + (rows[i].waits ? 0 : 1);
+        end[1].conn->up->update_cmdsn(end[1].conn, put32(fake_adapter.exp_cmdsn),
+                                      put32(fake_adapter.max_cmdsn));
+        w->host->ops->eh_device_reset(w->host, lun, &x.w);
+        fake_turn(&w->fl);
+        assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->cid, 1);
+        fake_advance(&w->fl, MS(4999));
+        assert_int_equal(w->nerrors, 0);
+        fake_advance(&w->fl, MS(2));
+        assert_int_equal(w->nerrors, 0);
+        if (rows[i].waits && rows[i].lives)
+            answer_ping(w, 1);
+        fake_advance(&w->fl, MS(2100));
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(w->error, ISCSI_ERR_TMF_TIMEDOUT);
+        assert_int_equal(w->event.cid, rows[i].lost);
+        if (rows[i].lost == 1) {
+            assert_int_equal(session_of(w)->nserving, 1);
+            world_free(w);
+            continue;
+        }
+        assert_int_equal(x.done, 0);
+        assert_int_equal(cleared(w, 2, second, ISCSI_LOGOUT_RSP_OK), 0);
+        assert_int_equal(cid_of(&c[1]), 1); /* it goes again, with its number */
+        assert_int_equal(cmdsn_of(&c[1]), second);
+        tmf_answered(w, ISCSI_TMF_RSP_COMPLETE);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(x.done, 1);
+        assert_int_equal(x.r, SCSI_EH_SUCCESS);
+        assert_int_equal(c[0].done + c[1].done, 2);
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(session_of(w)->nserving, 1);
+        world_free(w);
+    }
+}
+
+/* What others wait for does not go on a connection that has not answered its ping: a reset, and the
+ * NOP-Out that takes the target over a number which nobody has. */
+static void
+stuck_connection_is_not_used(void **state)
+{
+    static const uint8_t lun[8];
+    struct world *w = mcs_world(64, 2, "0");
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c[2];
+    uint32_t first;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    first = fake_adapter.exp_cmdsn = cmdsn_of(&c[0]);
+    answer(w, &c[0]); /* it is over, and ExpCmdSN does not say so */
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    for (int i = 0; i < 12 && filler_of(first) == NULL; i++) {
+        fake_advance(&w->fl, SEC(1));
+        if (to_conn(end[2].conn)->ping != NULL)
+            answer_ping(w, 2);
+        assert_int_equal(w->nerrors, 0);
+        fake_adapter.moved.unread++; /* slow it is, but it is not given up yet */
+    }
+    assert_non_null(filler_of(first));
+    assert_int_equal(filler_of(first)->cid, 2);
+    assert_non_null(to_conn(end[1].conn)->ping);
+    w->host->ops->eh_device_reset(w->host, lun, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->cid, 2);
+    world_free(w);
+}
+
 /* A connection is destroyed while the transport needs time to let go of it: no other one takes its
  * number until it has been cleared, or the Logout about it would end the new one. */
 static void
@@ -1345,6 +1442,8 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(reset_is_held_up),
+        cmocka_unit_test(stuck_connection_is_not_used),
         cmocka_unit_test(number_of_one_that_stops),
         cmocka_unit_test(dropped_and_back),
         cmocka_unit_test(exp_cmdsn_after_many_commands),
