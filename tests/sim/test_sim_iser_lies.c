@@ -169,15 +169,18 @@ liar_free(struct liar *l)
 
 /* Whether the connection must end for it.  What goes to memory that is open cannot be told from
  * what should go there: an address beside a command's in the pool of its own session; nor can data
- * that do not come.  A response whose StatSN has been there is dropped, as over TCP. */
+ * that do not come.  Memory that was registered for a command is closed when we hear of the
+ * response, so that what comes right behind that may find it open; a window is closed by it.  A
+ * response whose StatSN has been there is dropped, as over TCP. */
 static bool
 breaks(enum target_rdma_fault fault, unsigned way)
 {
     if (fault == TARGET_RDMA_NO_DATA || fault == TARGET_RDMA_TWICE)
         return false;
-    if (fault == TARGET_RDMA_WRITE_BEFORE || fault == TARGET_RDMA_WRITE_BEHIND ||
-        fault == TARGET_RDMA_DATA_LATE)
+    if (fault == TARGET_RDMA_WRITE_BEFORE || fault == TARGET_RDMA_WRITE_BEHIND)
         return way != POOL;
+    if (fault == TARGET_RDMA_DATA_LATE)
+        return way == WINDOW;
     return true;
 }
 
