@@ -340,6 +340,15 @@ void __attribute__((noinline, cold)) iscsi_watch_sent(struct conn *c)
         io_watch_sent(&c->pub.sending, c->pub.loop);
 }
 
+/* Something waits, for the window or for answers. */
+static void
+xmit_waits(struct conn *c)
+{
+    c->session->win.wanted = true;
+    if (c->unexpected_held)
+        iscsi_unexpected_ask(c);
+}
+
 /* Sends what the connection can, up to a flush. */
 static void
 xmit_round(struct conn *c)
@@ -359,10 +368,8 @@ xmit_round(struct conn *c)
     }
     c->full = r == -EAGAIN;
     c->unflushed = true;
-    if (__builtin_expect(c->unexpected_held, 0))
-        iscsi_unexpected_ask(c);
     if (!list_empty(&c->mgmtqueue) || (!list_empty(&s->cmdqueue) && cmdsn_window_closed(&s->win)))
-        s->win.wanted = true;
+        xmit_waits(c);
     else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_tx_fast_ok(s, c))
         s->fast_conn = c;
 }
