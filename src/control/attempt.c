@@ -217,6 +217,7 @@ attempt_start(struct control_node *n, struct lunette_error *err)
         return r;
     keep_config(n, &cfg);
     cfg.connect_try_ms = backoff_connect_ms(&n->backoff, &cfg, 0);
+    backoff_ep(&n->backoff, &cfg, 0);
     cfg.login_timeout_ms = backoff_login_ms(&n->backoff, &cfg, 0);
     r = login_start(n->loop->ctl, &cfg, &cb, &n->login, err);
     login_config_wipe(&cfg);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "login/backoff.h"
 
+#include <errno.h>
+
 #include "wire/bhs.h"
 
 void
@@ -24,6 +26,14 @@ backoff_is_young(const struct login_backoff *b, uint64_t now_ns)
     return now_ns - b->since_ns < BACKOFF_YOUNG_S * LOOP_NS_PER_S;
 }
 
+/* Has the peer, or its machine, answered at all? */
+static bool
+backoff_is_answer(const struct lunette_error *why)
+{
+    return (why->domain == LUNETTE_DOM_CONNECT && why->code == -ECONNREFUSED) ||
+           why->domain == LUNETTE_DOM_LOGIN || why->domain == LUNETTE_DOM_PROTO;
+}
+
 uint64_t
 backoff_next(struct login_backoff *b, struct loop *loop, uint64_t began_ns,
              const struct lunette_error *why)
@@ -34,6 +44,7 @@ backoff_next(struct login_backoff *b, struct loop *loop, uint64_t began_ns,
 
     if (why->domain == LUNETTE_DOM_TIMEOUT && !in_haste && b->timeouts < 16)
         b->timeouts++;
+    b->heard = backoff_is_answer(why);
     b->step_ms = b->step_ms == 0 ? BACKOFF_FIRST_MS : 2 * b->step_ms;
     if (b->step_ms > most)
         b->step_ms = most;
@@ -77,6 +88,24 @@ backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg, 
     if (ms < connect)
         ms = connect;
     return ms < cfg->login_timeout_ms ? (uint32_t)ms : cfg->login_timeout_ms;
+}
+
+/* A request to connect that is given up too early costs the target what it has prepared for it, and
+ * some die of that.  Where the peer's machine has just refused one, the next that is not answered
+ * is one that its program works at, so that it gets all the time there is.  Else it may be lost,
+ * and nobody sends it again for seconds. */
+void
+backoff_ep(const struct login_backoff *b, struct login_config *cfg, uint64_t connect_ns)
+{
+    uint64_t ms = backoff_connect_ms(b, cfg, connect_ns);
+
+    if (ms < BACKOFF_EP_MS)
+        ms = BACKOFF_EP_MS;
+    if (b->heard || ms > cfg->connect_timeout_ms)
+        ms = cfg->connect_timeout_ms;
+    cfg->ep_try_ms = (uint32_t)ms;
+    ms = (1 + cfg->ngroup) * ms + backoff_login_ms(b, cfg, connect_ns);
+    cfg->ep_login_ms = ms < cfg->login_timeout_ms ? (uint32_t)ms : cfg->login_timeout_ms;
 }
 
 uint32_t

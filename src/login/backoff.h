@@ -23,6 +23,9 @@
 #define BACKOFF_STEADY_MS 100  /* a session that was up for so long begins anew */
 /* For the first try to log in; each one that runs out of time gets the next twice as much. */
 #define BACKOFF_LOGIN_MS 2000
+/* For a try to connect by a transport that does so itself (RDMA), where the peer's program has to
+ * prepare the connection before it answers, and where nothing says whether it has begun to. */
+#define BACKOFF_EP_MS 2000
 /* So many of these are made as soon as a portal takes connections, for a target that is slow after
  * its start.  While the trouble is young the others are for a portal that is silent: they are given
  * up when no answer comes within BACKOFF_QUICK_MS. */
@@ -33,6 +36,7 @@ struct login_backoff {
     uint32_t step_ms;  /* the last step; 0: none yet */
     uint32_t timeouts; /* patient tries that ran out of time after they had connected */
     bool hasty;        /* the last try was given little time for an answer */
+    bool heard;        /* the last try was answered, by a refusal or more: the peer is there */
 };
 
 /* Begins anew: the next wait is the first step. */
@@ -49,6 +53,10 @@ uint32_t backoff_connect_ms(const struct login_backoff *b, const struct login_co
                             uint64_t connect_ns);
 uint32_t backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg,
                           uint64_t connect_ns);
+
+/* Sets ep_try_ms and ep_login_ms of *cfg in the same way; its login_timeout_ms is still the whole
+ * one. */
+void backoff_ep(const struct login_backoff *b, struct login_config *cfg, uint64_t connect_ns);
 
 /* How long the next try, which begins now, may wait for the first Login Response, where the last
  * one that came took answer_ns; 0: as long as for the whole login. */

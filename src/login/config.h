@@ -94,7 +94,10 @@ struct login_config {
 
     /* Limits.  login_timeout_ms is for a login with all its connects, redirects and retries. */
     uint32_t connect_timeout_ms, login_timeout_ms;
-    uint32_t connect_try_ms;      /* for one address of the portal; 0: its share of all */
+    uint32_t connect_try_ms; /* for one address of the portal; 0: its share of all */
+    /* Where the transport connects by itself, these stand for connect_try_ms and login_timeout_ms;
+     * 0: they do not. */
+    uint32_t ep_try_ms, ep_login_ms;
     uint32_t answer_try_ms;       /* for a portal's first Login Response; 0: as login_timeout_ms */
     uint32_t teardown_timeout_ms; /* for the data plane to tidy up after a failure */
     uint32_t max_redirects;       /* <= LOGIN_REDIRECTS_MAX */

@@ -129,6 +129,16 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
 
 /* ---- the transport -------------------------------------------------------------------------- */
 
+/* The two limits were set for a socket as long as it was not known what connects. */
+static void
+connect_take_ep_limits(struct iscsi_login *l)
+{
+    if (l->cfg.ep_try_ms > 0)
+        l->cfg.connect_try_ms = l->cfg.ep_try_ms;
+    if (l->cfg.ep_login_ms > 0)
+        login_set_limit(l, l->cfg.ep_login_ms);
+}
+
 static void
 login_on_transport(void *user, const struct iscsi_reply *rep)
 {
@@ -137,6 +147,8 @@ login_on_transport(void *user, const struct iscsi_reply *rep)
 
     if (rep->err == 0) {
         l->caps = rep->r.transport.caps;
+        if (!by_socket(l) && l->state == LOGIN_TRANSPORT)
+            connect_take_ep_limits(l);
         l->max_recv_dlength = rep->r.transport.max_recv_dlength;
         verdict.err = login_config_check_caps(&l->cfg, l->caps, &verdict.why);
     } else if (rep->why.code < 0 && (rep->err == -ENOENT || rep->err == -EOPNOTSUPP)) {

@@ -285,13 +285,22 @@ member_choose_portal(struct login_member *m, struct login_config *cfg)
 }
 
 static uint32_t
-member_login_ms(const struct login_member *m, const struct login_config *cfg)
+member_at_least(uint32_t ms, const struct login_config *cfg)
 {
-    uint32_t ms = backoff_login_ms(&m->backoff, cfg, m->reopen->connect_ns);
-
     if (ms < MEMBER_LOGIN_MS)
         ms = MEMBER_LOGIN_MS;
     return ms < cfg->login_timeout_ms ? ms : cfg->login_timeout_ms;
+}
+
+static void
+member_set_limits(const struct login_member *m, struct login_config *cfg)
+{
+    uint64_t took_ns = m->reopen->connect_ns;
+
+    cfg->connect_try_ms = backoff_connect_ms(&m->backoff, cfg, took_ns);
+    backoff_ep(&m->backoff, cfg, took_ns);
+    cfg->ep_login_ms = member_at_least(cfg->ep_login_ms, cfg);
+    cfg->login_timeout_ms = member_at_least(backoff_login_ms(&m->backoff, cfg, took_ns), cfg);
 }
 
 static void
@@ -312,8 +321,7 @@ member_try(struct login_member *m)
     cfg.rejoins = m->made;
     member_choose_portal(m, &cfg);
     cfg.expected_tpgt = r->tpgt; /* the portals of a session are of one group: RFC 7143 4.4.1 */
-    cfg.connect_try_ms = backoff_connect_ms(&m->backoff, &cfg, r->connect_ns);
-    cfg.login_timeout_ms = member_login_ms(m, &cfg);
+    member_set_limits(m, &cfg);
     e = login_start(r->ctl, &cfg, &cb, &m->login, &err);
     login_config_wipe(&cfg);
     if (e == 0)

@@ -292,6 +292,7 @@ reopen_try(struct iscsi_reopen *r)
     }
     reopen_choose_portal(r, &cfg);
     cfg.connect_try_ms = backoff_connect_ms(&r->backoff, &cfg, r->connect_ns);
+    backoff_ep(&r->backoff, &cfg, r->connect_ns);
     cfg.login_timeout_ms = backoff_login_ms(&r->backoff, &cfg, r->connect_ns);
     cfg.answer_try_ms = backoff_answer_ms(&r->backoff, r->began_ns, r->answer_ns);
     e = login_start(r->ctl, &cfg, &cb, &r->login, &err);

@@ -161,6 +161,11 @@ void login_on_reply(void *user, const struct iscsi_reply *rep);
 bool login_was_there(const struct iscsi_login *l, const struct portal *p);
 bool portal_same(const struct portal *a, const struct portal *b);
 
+/* ---- login.c ------------------------------------------------------------------------------- */
+
+/* The whole login may take that long from now on. */
+void login_set_limit(struct iscsi_login *l, uint32_t ms);
+
 /* ---- connect.c ----------------------------------------------------------------------------- */
 
 /* The portal takes no connection, or says nothing: the next attempt is at the next one of the

@@ -761,6 +761,8 @@ serve_ep_connect(struct world *w, const struct message *m)
                           .settled_ns = w->l.now_ns + (world_random(w) % 2 == 0 ? 0 : delay(w)),
                           .silent = n >= 200 || (outage(w, n) && w->black_hole),
                           .err = n >= 100 || outage(w, n) ? -ECONNREFUSED : 0};
+    if (e->err == 0)
+        e->settled_ns += w->ep_ns;
     w->open_eps++;
     reply(w, m, 0, 0, e->id);
     if (e->silent || w->no_ep_events)
@@ -786,6 +788,7 @@ serve_ep(struct world *w, const struct message *m)
     } else {
         w->open_eps--;
         assert_true(w->open_eps >= 0);
+        w->eps_given_up += !e->silent && e->err == 0 && w->l.now_ns < e->settled_ns;
         reply(w, m, 0, 0, 0);
     }
 }

@@ -120,6 +120,8 @@ struct world {
     uint32_t refuse_at;     /* request answered with an error */
     const char *refuse_why; /* with a sentence; NULL: none */
     int ep_connect_err;     /* what every EP_CONNECT is answered with */
+    uint64_t ep_ns;         /* what it takes until an endpoint comes up */
+    unsigned eps_given_up;  /* that the peer worked at, and would have come up */
     uint32_t send_fails_at; /* ipc_request itself fails */
     int split;              /* response text is split there; -1: not */
     uint64_t mutate;        /* seed of mutation of responses, 0: none */

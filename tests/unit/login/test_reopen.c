@@ -309,6 +309,59 @@ slow_target(void **state)
     }
 }
 
+static void
+own_endpoints(struct login_config *cfg)
+{
+    (void)strcpy(cfg->transport, "own");
+}
+
+/* What connects by itself waits for the peer's program, which takes its time after it was started:
+ * a request that it works at is not given up.  Where nobody answered before, 2 s are all. */
+static void
+slow_endpoint(void **state)
+{
+    static const struct {
+        uint64_t outage_ms;
+        bool black_hole;
+        uint64_t ep_ms, within_ms;
+    } rows[] = {{0, false, 1900, 2000},
+                {6000, false, 1900, 8400},
+                {6000, false, 14000, 20500},
+                {6000, true, 1900, 10000},
+                {20000, true, 0, 22100}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct tale t;
+
+        tale_begin(&t, 30 + i, 0, own_endpoints);
+        t.w->ep_ns = rows[i].ep_ms * MS;
+        outage(&t, rows[i].outage_ms * MS, rows[i].black_hole);
+        assert_in_range(t.down_ns, (rows[i].outage_ms + rows[i].ep_ms) * MS,
+                        rows[i].within_ms * MS);
+        assert_int_equal(t.w->eps_given_up, 0);
+        tale_end(&t);
+    }
+}
+
+/* One that nobody has time enough for is given up, and found in the end. */
+static void
+slowest_endpoint(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 40, 0, own_endpoints);
+    t.w->ep_ns = 3 * SEC;
+    outage(&t, 6 * SEC, true);
+    assert_true(t.w->eps_given_up > 0);
+    assert_true(t.down_ns < 45 * SEC);
+    t.w->eps_given_up = 0; /* now it is known to be slow */
+    outage(&t, 6 * SEC, true);
+    assert_int_equal(t.w->eps_given_up, 0);
+    tale_end(&t);
+}
+
 /* The steps, to the nanosecond: half of each at least, all of it at most, less what the try took.
  */
 static void
@@ -316,6 +369,8 @@ steps(void **state)
 {
     static const struct lunette_error no_conn = {.domain = LUNETTE_DOM_CONNECT},
                                       no_answer = {.domain = LUNETTE_DOM_TIMEOUT},
+                                      refused = {.domain = LUNETTE_DOM_CONNECT,
+                                                 .code = -ECONNREFUSED},
                                       who = {.domain = LUNETTE_DOM_LOGIN, .detail = 0x0201},
                                       prove = {.domain = LUNETTE_DOM_LOGIN, .detail = 0};
     struct world *w = world_new(90);
@@ -348,6 +403,20 @@ steps(void **state)
     assert_int_equal(backoff_connect_ms(&b, &cfg, 9 * SEC), cfg.connect_timeout_ms);
     assert_int_equal(backoff_login_ms(&b, &cfg, 0), 2000);
     assert_int_equal(backoff_login_ms(&b, &cfg, 2 * SEC), 16000);
+    (void)backoff_next(&b, &w->l, w->l.now_ns, &no_conn);
+    backoff_ep(&b, &cfg, 0);
+    assert_int_equal(cfg.ep_try_ms, 2000);
+    assert_int_equal(cfg.ep_login_ms, 4000);
+    backoff_ep(&b, &cfg, SEC);
+    assert_int_equal(cfg.ep_try_ms, 4000);
+    assert_int_equal(cfg.ep_login_ms, 4000 + 8000);
+    (void)backoff_next(&b, &w->l, w->l.now_ns, &refused);
+    backoff_ep(&b, &cfg, 0);
+    assert_int_equal(cfg.ep_try_ms, cfg.connect_timeout_ms);
+    assert_int_equal(cfg.ep_login_ms, cfg.connect_timeout_ms + 2000);
+    (void)backoff_next(&b, &w->l, w->l.now_ns, &no_conn);
+    backoff_ep(&b, &cfg, 0);
+    assert_int_equal(cfg.ep_try_ms, 2000);
     w->l.now_ns += 10 * SEC;
     assert_int_equal(backoff_next(&b, &w->l, w->l.now_ns - 400 * MS, &no_conn), 10 * MS);
     w->l.now_ns += 30 * SEC;
@@ -1012,6 +1081,8 @@ main(void)
         cmocka_unit_test(silent_target),
         cmocka_unit_test(mute_found_soon),
         cmocka_unit_test(slow_target),
+        cmocka_unit_test(slow_endpoint),
+        cmocka_unit_test(slowest_endpoint),
         cmocka_unit_test(steps),
         cmocka_unit_test(redirects),
         cmocka_unit_test(redirect_fails),
