@@ -88,15 +88,13 @@ expect 1 guest "${nobody[@]}" prlimit --memlock=65536:65536 /opt/host/bin/lunett
 has 65536 "$tmp/err"
 [[ $(grep -oE '[0-9]{4,}' "$tmp/err" | sort -u | wc -l) -ge 2 ]] || fail "no two numbers: $(cat "$tmp/err")"
 
-if full; then # not understood yet: on a busy machine tgtd, or the session, did not come back within a minute
-    say "cut and reopened 20 times under I/O: tgtd is killed"
-    peer tgt
-    # The wire is cut while it starts: it dies of an initiator that comes before its targets are made, again and again.
-    guest_sh "printf '%s\\n' '#!/bin/sh' 'vmlab-wire cut' 'vmlab-tgt up' 'vmlab-wire mend' > /root/tgt-up; chmod +x /root/tgt-up"
-    loaded --url "$(url $port_ $lun "default_time2wait=0&reopen_max=0&$pings")" --cuts "20" --interval 100-400 \
-        --down "vmlab-tgt down" --up /root/tgt-up --outage 50
-    is '.errors == 0'
-fi
+say "cut and reopened $(long 20 3) times under I/O: tgtd is killed"
+peer tgt
+# It listens before its targets are made, and a login that is refused is one of 8.  It would die of one that is
+# given up before it is answered, which takes a second (tests/vm/README.md), and it would not be started again.
+loaded --url "$(url $port_ $lun "default_time2wait=0&reopen_max=0&$pings")" --cuts "$(long 20 3)" --interval 100-400 \
+    --down "vmlab-tgt down" --up "vmlab-tgt up" --outage 50
+is '.errors == 0'
 say "cut and reopened $(long 20 5) times under I/O: LIO's portal is disabled"
 peer lio
 loaded --url "$(url $port_ $lun "default_time2wait=0&$pings")" --cuts "$(long 20 5)" --interval 100-400 \
@@ -104,7 +102,7 @@ loaded --url "$(url $port_ $lun "default_time2wait=0&$pings")" --cuts "$(long 20
 is '.errors == 0'
 if full; then
     say "LIO: packets are lost for longer than replacement_timeout, then for less"
-    hole=(--down "vmlab-wire cut" --up "vmlab-wire mend" --cuts 1)
+    hole=(--down "vmlab-wire cut" --up "vmlab-wire mend" --cuts 3)
     loaded --url "$(url $port_ $lun "default_time2wait=0&$pings&replacement_timeout=2")" --errors --outage 6000 "${hole[@]}"
     is '.by_errno.ENOTCONN > 0 and ((.by_errno | keys) - ["ENOLINK", "ENOTCONN"]) == []'
     loaded --url "$(url $port_ $lun "default_time2wait=0&$pings&replacement_timeout=120")" --outage 6000 "${hole[@]}"
