@@ -96,6 +96,18 @@ struct offload_cqe {
 };
 _Static_assert(sizeof(struct offload_cqe) == 64, "layout of a completion entry");
 
+/* The loop of an engine that has the sessions of a target: both sides work it out by themselves, so
+ * that all clients of a target meet at one login (FNV-1a of the name).  loops > 0. */
+static inline uint32_t
+offload_loop_of(const char *target, uint32_t loops)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (const char *c = target; *c != '\0'; c++)
+        h = (h ^ (uint8_t)*c) * 0x100000001b3u;
+    return (uint32_t)(h % loops);
+}
+
 /* Entries of each ring: the power of two that is not below slots. */
 static inline uint32_t
 offload_ring_count(uint32_t slots)
