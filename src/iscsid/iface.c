@@ -135,7 +135,7 @@ struct iface_bound {
     struct nodedb_record iface;
     bool remove;
     bool gone; /* the iface is; what was bound to it meanwhile is looked for */
-    struct nodedb_names targets;
+    struct whole_names targets;
     size_t searched; /* of targets */
     struct ids ids;
     size_t at; /* the first of them that has not had its turn */
@@ -150,7 +150,7 @@ iface_bound_free(struct iface_bound *b)
     loop_timer_stop(b->job.d->loop, &b->go);
     job_finish(&b->job);
     nodedb_record_fini(&b->iface);
-    nodedb_names_free(&b->targets);
+    whole_names_free(&b->targets);
     ids_fini(&b->ids);
     sync_free(&b->sync);
     free(b);
@@ -202,7 +202,7 @@ iface_bound_go(struct iface_bound *b, struct lunette_error *err)
     b->gone = true;
     b->searched = b->at = 0;
     ids_fini(&b->ids);
-    nodedb_names_free(&b->targets);
+    whole_names_free(&b->targets);
     return nodedb_targets(b->job.d->db, &b->targets, err);
 }
 

@@ -232,7 +232,7 @@ int records_find(struct iscsid *d, const struct filter *f, struct ids *ret,
  * Returns 1 where there is more; else as records_find, and s is empty again. */
 #define SEARCH_SLICE 64
 struct records_search {
-    struct nodedb_names targets;
+    struct whole_names targets;
     size_t at;
     bool listed;
     struct lunette_error skipped; /* why the first that was left out could not be read */

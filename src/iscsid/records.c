@@ -440,7 +440,7 @@ records_search(struct iscsid *d, const struct filter *f, struct records_search *
 void
 records_search_end(struct records_search *s)
 {
-    nodedb_names_free(&s->targets);
+    whole_names_free(&s->targets);
     *s = (struct records_search){.at = 0};
 }
 

@@ -44,7 +44,7 @@ read_followed(const char *path, char **ret, size_t *ret_len)
     int dir = real != NULL ? open_parent(real, &name) : -errno, r = dir;
 
     if (dir >= 0) {
-        r = nodedb_file_read(dir, name, ret, ret_len);
+        r = whole_file_read(dir, name, ret, ret_len);
         close(dir);
     }
     free(real);
@@ -169,7 +169,7 @@ parse_initiator(const char *path, const char *text, size_t len, struct nodedb_in
 
 static int
 make_initiator(const char *path, const uint8_t random[NODEDB_INITIATOR_RANDOM],
-               const struct nodedb_fileops *ops, struct lunette_error *err)
+               const struct whole_fileops *ops, struct lunette_error *err)
 {
     char hex[2 * NODEDB_INITIATOR_RANDOM + 1], text[512];
     const char *name;
@@ -183,7 +183,7 @@ make_initiator(const char *path, const uint8_t random[NODEDB_INITIATOR_RANDOM],
         "InitiatorName=iqn.2026-11.org.lunette:%s\n",
         hex);
     if (dir >= 0) {
-        r = nodedb_file_replace(ops, dir, dir, name, text, (size_t)n);
+        r = whole_file_replace(ops, dir, dir, name, text, (size_t)n);
         close(dir);
     }
     return r < 0 ? lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
@@ -194,7 +194,7 @@ make_initiator(const char *path, const uint8_t random[NODEDB_INITIATOR_RANDOM],
 
 int
 nodedb_initiator_read(const char *path, const uint8_t random[NODEDB_INITIATOR_RANDOM],
-                      const struct nodedb_fileops *ops, struct nodedb_initiator *ret,
+                      const struct whole_fileops *ops, struct nodedb_initiator *ret,
                       struct lunette_error *err)
 {
     for (bool made = false;; made = true) {
@@ -204,7 +204,7 @@ nodedb_initiator_read(const char *path, const uint8_t random[NODEDB_INITIATOR_RA
 
         if ((r == -ENOENT || (r == 0 && len == 0)) && random != NULL && !made) {
             nodedb_text_free(&text);
-            r = make_initiator(path, random, ops != NULL ? ops : &nodedb_fileops_libc, err);
+            r = make_initiator(path, random, ops != NULL ? ops : &whole_fileops_libc, err);
             if (r < 0)
                 return r;
             continue;

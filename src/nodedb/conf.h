@@ -6,7 +6,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "nodedb/file.h"
+#include "base/whole_file.h"
 #include "nodedb/record.h"
 
 #define NODEDB_ALIAS_MAX 255 /* bytes of an alias, RFC 7143 13.6 */
@@ -34,7 +34,7 @@ struct nodedb_initiator {
  * A name that another has made at the same time is taken.  Returns 0 and *ret, or -errno with *err:
  * -EINVAL for a file with no name in it, or one that cannot be sent. */
 int nodedb_initiator_read(const char *path, const uint8_t random[NODEDB_INITIATOR_RANDOM],
-                          const struct nodedb_fileops *ops, struct nodedb_initiator *ret,
+                          const struct whole_fileops *ops, struct nodedb_initiator *ret,
                           struct lunette_error *err);
 
 #endif

@@ -50,7 +50,7 @@ nodedb_walk(const struct nodedb *db, bool make, const char *a, const char *b, co
     int dir = db->root;
 
     for (size_t i = 0; i < 3 && part[i] != NULL; i++) {
-        int next = nodedb_dir_open(db->ops, dir, part[i], make);
+        int next = whole_dir_open(db->ops, dir, part[i], make);
 
         if (dir != db->root)
             close(dir);
@@ -62,7 +62,7 @@ nodedb_walk(const struct nodedb *db, bool make, const char *a, const char *b, co
 }
 
 int
-nodedb_put(struct nodedb *db, const struct nodedb_fileops *ops, int dir, const char *name,
+nodedb_put(struct nodedb *db, const struct whole_fileops *ops, int dir, const char *name,
            const struct nodedb_record *r)
 {
     char *text = NULL;
@@ -70,7 +70,7 @@ nodedb_put(struct nodedb *db, const struct nodedb_fileops *ops, int dir, const c
     int err = nodedb_record_format(r, NODEDB_FORM_FILE, &text, &len);
 
     if (err == 0)
-        err = nodedb_file_replace(ops, db->root, dir, name, text, len);
+        err = whole_file_replace(ops, db->root, dir, name, text, len);
     nodedb_text_free(&text);
     return err;
 }
@@ -81,7 +81,7 @@ nodedb_get(const struct nodedb *db, enum nodedb_kind kind, int dir, const char *
 {
     char *text = NULL, origin[sizeof(db->path) + 3 * (NODEDB_FILE_NAME_MAX + 1)];
     size_t len;
-    int err = nodedb_file_read(dir, name, &text, &len);
+    int err = whole_file_read(dir, name, &text, &len);
 
     nodedb_record_init(r, kind);
     if (err < 0)
@@ -175,7 +175,7 @@ nodedb_open(const struct nodedb_config *cfg, struct nodedb **ret, struct lunette
     if (db == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for the records");
     db->lock.dir = db->lock.fd = -1;
-    db->ops = cfg->ops != NULL ? cfg->ops : &nodedb_fileops_libc;
+    db->ops = cfg->ops != NULL ? cfg->ops : &whole_fileops_libc;
     db->lock_wait_ms = cfg->lock_wait_ms;
     /* The root itself may be a link, which only its owner can have made. */
     db->root = open(cfg->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -23,16 +23,16 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "nodedb/file.h"
+#include "base/whole_file.h"
 #include "nodedb/lock.h"
 #include "nodedb/names.h"
 #include "nodedb/record.h"
 
 struct nodedb_config {
-    const char *root;                 /* such as /etc/iscsi or /var/lib/iscsi; made if missing */
-    const char *lock_dir;             /* such as /run/lock/iscsi; made if missing */
-    uint32_t lock_wait_ms;            /* how long a call may wait for the lock; 0: not at all */
-    const struct nodedb_fileops *ops; /* NULL: those of libc */
+    const char *root;                /* such as /etc/iscsi or /var/lib/iscsi; made if missing */
+    const char *lock_dir;            /* such as /run/lock/iscsi; made if missing */
+    uint32_t lock_wait_ms;           /* how long a call may wait for the lock; 0: not at all */
+    const struct whole_fileops *ops; /* NULL: those of libc */
 };
 
 struct nodedb {
@@ -40,7 +40,7 @@ struct nodedb {
     char path[4096]; /* of the root, absolute */
     struct nodedb_lock lock;
     uint32_t lock_wait_ms;
-    const struct nodedb_fileops *ops;
+    const struct whole_fileops *ops;
 };
 
 /* Opens the records.  Returns 0 and *ret, which the caller ends with nodedb_close. */
@@ -130,7 +130,7 @@ int nodedb_nodes(struct nodedb *db, const struct nodedb_filter *filter,
 /* Lists the targets that have records, in their order, so that who serves others may visit the
  * nodes of some of them at a time; names that are none of a target are among them.  Returns 0, also
  * where there are none, and the caller ends *ret; or -errno. */
-int nodedb_targets(struct nodedb *db, struct nodedb_names *ret, struct lunette_error *err);
+int nodedb_targets(struct nodedb *db, struct whole_names *ret, struct lunette_error *err);
 
 /* ---- discovery records ---- */
 

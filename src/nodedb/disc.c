@@ -172,11 +172,11 @@ static int
 delete_all_found(struct disc_delete *d, const struct nodedb_id *ids, size_t nids,
                  enum nodedb_source source, const struct portal *at)
 {
-    const struct nodedb_fileops *safe = d->db->ops;
-    struct nodedb_fileops lazy = *safe;
+    const struct whole_fileops *safe = d->db->ops;
+    struct whole_fileops lazy = *safe;
     int r = 0;
 
-    lazy.fsync = nodedb_fsync_later;
+    lazy.fsync = whole_fsync_later;
     d->db->ops = &lazy;
     for (size_t i = 0; i < nids && r == 0; i++)
         r = delete_found(d, &ids[i]);
@@ -208,7 +208,7 @@ nodedb_disc_delete(struct nodedb *db, enum nodedb_kind kind, const struct portal
 {
     struct disc_delete d = {.db = db, .in_use = in_use, .user = user, .err = err};
     char name[NODEDB_FILE_NAME_MAX + 1];
-    struct nodedb_names left = {0};
+    struct whole_names left = {0};
     int e = disc_name(at, name, err), dir;
 
     if (e == 0)
@@ -219,10 +219,10 @@ nodedb_disc_delete(struct nodedb *db, enum nodedb_kind kind, const struct portal
     if (dir >= 0) {
         e = delete_all_found(&d, NULL, 0, disc_source(kind), at);
         if (e == 0)
-            e = nodedb_file_remove(db->ops, dir, disc_file(kind));
+            e = whole_file_remove(db->ops, dir, disc_file(kind));
         if (e == -ENOENT) /* what is left of a removal that was cut short */
             e = 0;
-        if (e == 0 && nodedb_dir_list(dir, &left) == 0) {
+        if (e == 0 && whole_dir_list(dir, &left) == 0) {
             /* Nodes that are in use stay, but nothing discovers them any more. */
             for (size_t i = 0; i < left.n; i++) {
                 struct nodedb_id id;
@@ -231,7 +231,7 @@ nodedb_disc_delete(struct nodedb *db, enum nodedb_kind kind, const struct portal
                     nodedb_link_remove(db, disc_source(kind), at, &id);
             }
         }
-        nodedb_names_free(&left);
+        whole_names_free(&left);
         close(dir);
     }
     if (e == 0) {
@@ -263,14 +263,14 @@ nodedb_discs(struct nodedb *db, enum nodedb_kind kind,
              struct lunette_error *err)
 {
     int dir = nodedb_walk(db, false, disc_dir(kind), NULL, NULL), r = dir < 0 ? dir : 0;
-    struct nodedb_names names = {0};
+    struct whole_names names = {0};
     struct portal *at = NULL;
     size_t n = 0;
 
     if (r == -ENOENT)
         return 0;
     if (r == 0)
-        r = nodedb_dir_list(dir, &names);
+        r = whole_dir_list(dir, &names);
     if (dir >= 0)
         close(dir);
     if (r == 0 && names.n > 0) {
@@ -278,7 +278,7 @@ nodedb_discs(struct nodedb *db, enum nodedb_kind kind,
         r = at == NULL ? -ENOMEM : 0;
     }
     if (r < 0) {
-        nodedb_names_free(&names);
+        whole_names_free(&names);
         return nodedb_fault(db, err, r, "read", disc_dir(kind), NULL, NULL);
     }
     for (size_t i = 0; i < names.n; i++) {
@@ -287,7 +287,7 @@ nodedb_discs(struct nodedb *db, enum nodedb_kind kind,
         if (nodedb_portal_of_file(names.name[i], &at[n], &tagged) == 0 && !tagged)
             n++;
     }
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     if (n > 1)
         qsort(at, n, sizeof(at[0]), disc_order);
     for (size_t i = 0; i < n && r == 0; i++) {

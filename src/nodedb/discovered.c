@@ -15,7 +15,7 @@
  *
  * What is there stays; only which discovery has found it may be another now. */
 static int
-merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct nodedb_id *id,
+merge_node(struct nodedb *db, const struct whole_fileops *safe, const struct nodedb_id *id,
            const struct nodedb_record *found, size_t *rewritten, struct lunette_error *err)
 {
     struct nodedb_record has;
@@ -44,7 +44,7 @@ merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct no
 }
 
 static int
-add_or_merge(struct nodedb *db, const struct nodedb_fileops *safe, const struct nodedb_record *r,
+add_or_merge(struct nodedb *db, const struct whole_fileops *safe, const struct nodedb_record *r,
              bool *ret_added, size_t *rewritten, struct lunette_error *err)
 {
     struct nodedb_id id;
@@ -192,11 +192,11 @@ drop_stale(void *user, const struct nodedb_id *id)
 static int
 lazily(struct nodedb *db, int (*work)(struct drop *p), struct drop *p)
 {
-    const struct nodedb_fileops *safe = db->ops;
-    struct nodedb_fileops lazy = *safe;
+    const struct whole_fileops *safe = db->ops;
+    struct whole_fileops lazy = *safe;
     int r;
 
-    lazy.fsync = nodedb_fsync_later;
+    lazy.fsync = whole_fsync_later;
     db->ops = &lazy;
     r = work(p);
     db->ops = safe;
@@ -260,7 +260,7 @@ nodedb_untagged_drop(struct nodedb *db, const struct nodedb_id *id,
 /* Makes the directories of a target's records last, which may have been made for another of them
  * and not be synced yet. */
 static int
-sync_target(const struct nodedb *db, const struct nodedb_fileops *safe, const char *target)
+sync_target(const struct nodedb *db, const struct whole_fileops *safe, const char *target)
 {
     const char *const below[] = {target, NULL};
     int r = 0;
@@ -268,7 +268,7 @@ sync_target(const struct nodedb *db, const struct nodedb_fileops *safe, const ch
     for (size_t i = 0; r == 0 && i < 2; i++) {
         int dir = nodedb_walk(db, false, "nodes", below[i], NULL);
 
-        r = dir < 0 ? dir : nodedb_file_sync(safe, dir);
+        r = dir < 0 ? dir : whole_file_sync(safe, dir);
         if (dir >= 0)
             close(dir);
     }
@@ -279,7 +279,7 @@ sync_target(const struct nodedb *db, const struct nodedb_fileops *safe, const ch
  * moves to where it is known with it, as open-iscsi does it, but keeps what is set in it.  Returns
  * 1 where there is such a record and no other is to be made, 0 where there is none, or -errno. */
 static int
-take_untagged(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+take_untagged(struct nodedb *db, const struct whole_fileops *safe, struct nodedb_discovered *d,
               const struct nodedb_id *id, struct lunette_error *err)
 {
     struct nodedb_id untagged = *id;
@@ -323,7 +323,7 @@ take_untagged(struct nodedb *db, const struct nodedb_fileops *safe, struct noded
 }
 
 static int
-take_one(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+take_one(struct nodedb *db, const struct whole_fileops *safe, struct nodedb_discovered *d,
          const struct nodedb_id *id, struct lunette_error *err)
 {
     struct nodedb_record iface, r;
@@ -367,7 +367,7 @@ take_one(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_dis
 /* A name that somebody else has chosen, or what stands in the place of a record, keeps no other
  * from being taken. */
 static int
-take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+take_found(struct nodedb *db, const struct whole_fileops *safe, struct nodedb_discovered *d,
            const struct nodedb_id *id, struct lunette_error *err)
 {
     struct lunette_error why = {.code = 0};
@@ -385,8 +385,8 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
 {
     /* Thousands of new records, each of them synced, would take minutes.  They hold nothing that
      * the next discovery does not tell again, so that one sync at the end is enough for them. */
-    const struct nodedb_fileops *safe = db->ops;
-    struct nodedb_fileops lazy = *safe;
+    const struct whole_fileops *safe = db->ops;
+    struct whole_fileops lazy = *safe;
     struct drop p = {.db = db, .d = d, .err = err};
     int r = nodedb_lock(db, err), dir;
 
@@ -398,7 +398,7 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
         close(dir);
     else if (dir != -ENOENT)
         r = nodedb_fault(db, err, dir, "read", "nodes", NULL, NULL);
-    lazy.fsync = nodedb_fsync_later;
+    lazy.fsync = whole_fsync_later;
     d->added = d->known = d->removed = d->refused = d->rewritten = d->taken = 0;
     d->why = (struct lunette_error){.code = 0};
     if (d->nids > 1 || d->later)

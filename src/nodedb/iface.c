@@ -145,7 +145,7 @@ nodedb_iface_drop(struct nodedb *db, const char *name, struct lunette_error *err
     if (e < 0)
         return e;
     dir = nodedb_walk(db, false, IFACES, NULL, NULL);
-    e = dir < 0 ? dir : nodedb_file_remove(db->ops, dir, name);
+    e = dir < 0 ? dir : whole_file_remove(db->ops, dir, name);
     if (e == -ENOENT)
         (void)lunette_fail(err, e, LUNETTE_DOM_NOTFOUND, 0, "there is no interface %s", name);
     else if (e < 0)
@@ -161,11 +161,11 @@ nodedb_ifaces(struct nodedb *db, int (*iface)(void *user, struct nodedb_record *
               struct lunette_error *err)
 {
     int dir = nodedb_walk(db, false, IFACES, NULL, NULL), e = 0;
-    struct nodedb_names names = {0};
+    struct whole_names names = {0};
     struct nodedb_record r;
 
     if (dir >= 0) {
-        e = nodedb_dir_list(dir, &names);
+        e = whole_dir_list(dir, &names);
         close(dir);
     } else if (dir != -ENOENT) {
         e = dir;
@@ -186,7 +186,7 @@ nodedb_ifaces(struct nodedb *db, int (*iface)(void *user, struct nodedb_record *
             e = 0; /* what is no record is left out */
         nodedb_record_fini(&r);
     }
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     return e;
 }
 
@@ -195,9 +195,9 @@ nodedb_iface_device(const char *sys_net, const char *hwaddress, char ret[16],
                     struct lunette_error *err)
 {
     int dir = open(sys_net, O_RDONLY | O_DIRECTORY | O_CLOEXEC), e = -ENODEV;
-    struct nodedb_names names = {0};
+    struct whole_names names = {0};
 
-    if (dir >= 0 && nodedb_dir_list(dir, &names) < 0)
+    if (dir >= 0 && whole_dir_list(dir, &names) < 0)
         names.n = 0;
     for (size_t i = 0; i < names.n && e < 0; i++) {
         char path[64], text[64] = "";
@@ -219,7 +219,7 @@ nodedb_iface_device(const char *sys_net, const char *hwaddress, char ret[16],
             e = 0;
         }
     }
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     if (dir >= 0)
         close(dir);
     return e < 0 ? lunette_fail(err, e, LUNETTE_DOM_NOTFOUND, 0,

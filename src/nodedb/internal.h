@@ -14,7 +14,7 @@ int nodedb_fault(const struct nodedb *db, struct lunette_error *err, int code, c
 int nodedb_walk(const struct nodedb *db, bool make, const char *a, const char *b, const char *c);
 
 /* Writes a record to dir/name. */
-int nodedb_put(struct nodedb *db, const struct nodedb_fileops *ops, int dir, const char *name,
+int nodedb_put(struct nodedb *db, const struct whole_fileops *ops, int dir, const char *name,
                const struct nodedb_record *r);
 
 /* Reads dir/name, which errors call ROOT/a/b/c, into r, which is not initialized. */
@@ -25,7 +25,7 @@ int nodedb_get(const struct nodedb *db, enum nodedb_kind kind, int dir, const ch
 int nodedb_sync(const struct nodedb *db);
 
 /* Writes a node's record, without its link. */
-int nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops,
+int nodedb_node_put(struct nodedb *db, const struct whole_fileops *ops,
                     const struct nodedb_record *r, struct lunette_error *err);
 
 /* Is there a record of the node?  Returns 1, 0, or -errno where that cannot be told. */

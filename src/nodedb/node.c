@@ -164,7 +164,7 @@ find_place(const struct nodedb *db, const struct nodedb_id *id, struct node_plac
     *ret = (struct node_place){.dir = -1};
     r = nodedb_portal_file(&id->portal, true, ret->portal);
     if (r == 0)
-        ret->dir = r = nodedb_dir_open(db->ops, t, ret->portal, false);
+        ret->dir = r = whole_dir_open(db->ops, t, ret->portal, false);
     if (r >= 0) {
         struct stat st;
 
@@ -290,7 +290,7 @@ open_place(const struct nodedb *db, const struct nodedb_id *id, struct node_plac
         return 0;
     NODEDB_COPY(ret->portal, tagged);
     NODEDB_COPY(ret->name, id->iface);
-    r = nodedb_dir_open(db->ops, ret->dir, tagged, true);
+    r = whole_dir_open(db->ops, ret->dir, tagged, true);
     close(ret->dir);
     ret->dir = r;
     return r < 0 ? r : 0;
@@ -316,7 +316,7 @@ node_put(struct nodedb *db, const struct nodedb_record *r, struct lunette_error 
     if (e == 0 && old[0] != '\0') {
         t = nodedb_walk(db, false, NODES, id.target, NULL);
         if (t >= 0) {
-            (void)nodedb_file_remove(db->ops, t, old);
+            (void)whole_file_remove(db->ops, t, old);
             close(t);
         }
     }
@@ -324,10 +324,10 @@ node_put(struct nodedb *db, const struct nodedb_record *r, struct lunette_error 
 }
 
 int
-nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops, const struct nodedb_record *r,
+nodedb_node_put(struct nodedb *db, const struct whole_fileops *ops, const struct nodedb_record *r,
                 struct lunette_error *err)
 {
-    const struct nodedb_fileops *was = db->ops;
+    const struct whole_fileops *was = db->ops;
     int e;
 
     db->ops = ops; /* also for the directories on the way to it */
@@ -389,7 +389,7 @@ nodedb_node_delete(struct nodedb *db, const struct nodedb_id *id, struct lunette
         return e;
     e = find_place(db, id, &p);
     if (e == 0) {
-        e = nodedb_file_remove(db->ops, p.dir, p.name);
+        e = whole_file_remove(db->ops, p.dir, p.name);
         leave_place(db, &p);
     }
     /* Also what is left of a removal that was cut short. */

@@ -93,7 +93,7 @@ nodedb_link_add(struct nodedb *db, enum nodedb_source source, const struct porta
         return nodedb_fault(db, err, dir, "make the directory", source_dir[source], NULL, NULL);
     (void)snprintf(to, sizeof(to), "%s/nodes/%s/%s", db->path, id->target, portal);
     if (db->ops->symlink(to, dir, name) == 0)
-        r = nodedb_file_sync(db->ops, dir);
+        r = whole_file_sync(db->ops, dir);
     else if (errno != EEXIST)
         r = -errno;
     if (r < 0)
@@ -137,14 +137,14 @@ nodedb_links_remove(struct nodedb *db, const struct nodedb_id *id)
         return;
     for (int s = NODEDB_BY_SENDTARGETS; s <= NODEDB_BY_FW; s++) {
         int dir = nodedb_walk(db, false, source_dir[s], NULL, NULL);
-        struct nodedb_names names = {0};
+        struct whole_names names = {0};
 
         if (dir < 0)
             continue;
         unlink_link(db, dir, name); /* old trees have those of iSNS here, too */
-        if (has_portal(s) && nodedb_dir_list(dir, &names) == 0) {
+        if (has_portal(s) && whole_dir_list(dir, &names) == 0) {
             for (size_t i = 0; i < names.n; i++) {
-                int sub = nodedb_dir_open(db->ops, dir, names.name[i], false);
+                int sub = whole_dir_open(db->ops, dir, names.name[i], false);
 
                 if (sub >= 0) {
                     unlink_link(db, sub, name);
@@ -152,7 +152,7 @@ nodedb_links_remove(struct nodedb *db, const struct nodedb_id *id)
                 }
             }
         }
-        nodedb_names_free(&names);
+        whole_names_free(&names);
         close(dir);
     }
 }
@@ -163,13 +163,13 @@ nodedb_found(struct nodedb *db, enum nodedb_source source, const struct portal *
              struct lunette_error *err)
 {
     int dir = open_source(db, source, via, false), r;
-    struct nodedb_names names;
+    struct whole_names names;
 
     if (dir == -ENOENT)
         return 0;
     if (dir < 0)
         return nodedb_fault(db, err, dir, "read", source_dir[source], NULL, NULL);
-    r = nodedb_dir_list(dir, &names);
+    r = whole_dir_list(dir, &names);
     close(dir);
     if (r < 0)
         return nodedb_fault(db, err, r, "read", source_dir[source], NULL, NULL);
@@ -179,6 +179,6 @@ nodedb_found(struct nodedb *db, enum nodedb_source source, const struct portal *
         if (nodedb_id_of_link(names.name[i], &id) == 0)
             r = node(user, &id);
     }
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     return r;
 }

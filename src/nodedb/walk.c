@@ -78,8 +78,8 @@ static int
 walk_portal(const struct walk *w, int dir, struct walk_ids *ids, struct nodedb_id *id,
             const char *portal)
 {
-    struct nodedb_names names;
-    int r = nodedb_dir_list(dir, &names);
+    struct whole_names names;
+    int r = whole_dir_list(dir, &names);
 
     if (r < 0)
         return r;
@@ -91,7 +91,7 @@ walk_portal(const struct walk *w, int dir, struct walk_ids *ids, struct nodedb_i
         NODEDB_COPY(id->iface, names.name[i]);
         r = walk_keep(w, ids, id);
     }
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     return r;
 }
 
@@ -128,7 +128,7 @@ walk_entry(const struct walk *w, int t, struct walk_ids *ids, const char *target
     }
     if (w->filter->host != NULL && strcmp(w->filter->host, id.portal.host) != 0)
         return 0;
-    dir = nodedb_dir_open(w->db->ops, t, name, false);
+    dir = whole_dir_open(w->db->ops, t, name, false);
     if (dir >= 0) {
         r = tagged ? walk_portal(w, dir, ids, &id, name) : 0;
         close(dir);
@@ -175,7 +175,7 @@ static int
 walk_target(const struct walk *w, const char *target)
 {
     int t = nodedb_walk(w->db, false, "nodes", target, NULL), r;
-    struct nodedb_names names;
+    struct whole_names names;
     struct walk_ids ids = {0};
 
     if (t < 0) {
@@ -184,13 +184,13 @@ walk_target(const struct walk *w, const char *target)
                       t == -ELOOP ? "a symbolic link is not followed" : errno_text(t));
         return 0;
     }
-    r = nodedb_dir_list(t, &names);
+    r = whole_dir_list(t, &names);
     for (size_t i = 0; r == 0 && i < names.n; i++)
         r = walk_entry(w, t, &ids, target, names.name[i]);
     close(t);
     if (r < 0)
         (void)nodedb_fault(w->db, w->err, r, "read", "nodes", target, NULL);
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     if (ids.n > 1)
         qsort(ids.id, ids.n, sizeof(ids.id[0]), walk_order);
     for (size_t i = 0; r == 0 && i < ids.n; i++)
@@ -200,14 +200,14 @@ walk_target(const struct walk *w, const char *target)
 }
 
 int
-nodedb_targets(struct nodedb *db, struct nodedb_names *ret, struct lunette_error *err)
+nodedb_targets(struct nodedb *db, struct whole_names *ret, struct lunette_error *err)
 {
     int dir = nodedb_walk(db, false, "nodes", NULL, NULL), r;
 
-    *ret = (struct nodedb_names){0};
+    *ret = (struct whole_names){0};
     if (dir == -ENOENT)
         return 0;
-    r = dir < 0 ? dir : nodedb_dir_list(dir, ret);
+    r = dir < 0 ? dir : whole_dir_list(dir, ret);
     if (dir >= 0)
         close(dir);
     return r < 0 ? nodedb_fault(db, err, r, "read", "nodes", NULL, NULL) : 0;
@@ -218,7 +218,7 @@ nodedb_nodes(struct nodedb *db, const struct nodedb_filter *filter, const struct
              struct lunette_error *err)
 {
     struct walk w = {.db = db, .filter = filter, .v = v, .err = err};
-    struct nodedb_names names;
+    struct whole_names names;
     int r;
 
     if (filter->target != NULL) {
@@ -232,6 +232,6 @@ nodedb_nodes(struct nodedb *db, const struct nodedb_filter *filter, const struct
         else
             r = walk_target(&w, names.name[i]);
     }
-    nodedb_names_free(&names);
+    whole_names_free(&names);
     return r;
 }

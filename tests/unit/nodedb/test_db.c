@@ -93,7 +93,7 @@ test_write_read(void **state)
     assert_int_equal(tree_count(t, "static"), 0);
     assert_int_equal(nodedb_node_delete(t->db, &id, &err), -ENOENT);
     assert_int_equal(nodedb_node_read(t->db, &id, &r, &err), -ENOENT);
-    assert_false(tree_has(t, NODEDB_TEMP));
+    assert_false(tree_has(t, WHOLE_TEMP));
 }
 
 /* Without a tag the first interface of a portal has the flat file, which is all that open-iscsi
@@ -543,8 +543,8 @@ test_many_found_go(void **state)
     struct tree *t = *state;
     struct portal at = {.host = "192.0.2.9", .port = 3260, .tpgt = -1};
     struct lunette_error err = LUNETTE_INIT(err);
-    const struct nodedb_fileops *before = t->db->ops;
-    struct nodedb_fileops counting = *before;
+    const struct whole_fileops *before = t->db->ops;
+    struct whole_fileops counting = *before;
     struct nodedb_id ids[MANY];
     struct nodedb_discovered d = {.source = NODEDB_BY_SENDTARGETS, .via = &at};
     struct seen s;

@@ -38,7 +38,7 @@ fault(void)
 static int
 f_open(int dir, const char *name, int flags, mode_t mode)
 {
-    return fault() < 0 ? -1 : nodedb_fileops_libc.open(dir, name, flags, mode);
+    return fault() < 0 ? -1 : whole_fileops_libc.open(dir, name, flags, mode);
 }
 
 /* A write that fails has written half of it, and one that does not takes two turns. */
@@ -62,29 +62,29 @@ f_fsync(int fd)
 static int
 f_rename(int from_dir, const char *from, int to_dir, const char *to)
 {
-    return fault() < 0 ? -1 : nodedb_fileops_libc.rename(from_dir, from, to_dir, to);
+    return fault() < 0 ? -1 : whole_fileops_libc.rename(from_dir, from, to_dir, to);
 }
 
 static int
 f_unlink(int dir, const char *name, int flags)
 {
-    return fault() < 0 ? -1 : nodedb_fileops_libc.unlink(dir, name, flags);
+    return fault() < 0 ? -1 : whole_fileops_libc.unlink(dir, name, flags);
 }
 
 static int
 f_mkdir(int dir, const char *name, mode_t mode)
 {
-    return fault() < 0 ? -1 : nodedb_fileops_libc.mkdir(dir, name, mode);
+    return fault() < 0 ? -1 : whole_fileops_libc.mkdir(dir, name, mode);
 }
 
 static int
 f_symlink(const char *target, int dir, const char *name)
 {
-    return fault() < 0 ? -1 : nodedb_fileops_libc.symlink(target, dir, name);
+    return fault() < 0 ? -1 : whole_fileops_libc.symlink(target, dir, name);
 }
 
-static const struct nodedb_fileops faulty = {f_open,   f_write,  f_fsync, f_fsync,
-                                             f_rename, f_unlink, f_mkdir, f_symlink};
+static const struct whole_fileops faulty = {f_open,   f_write,  f_fsync, f_fsync,
+                                            f_rename, f_unlink, f_mkdir, f_symlink};
 
 /* ---- allocations that fail ---- */
 
@@ -306,7 +306,7 @@ run_dying(const struct tree *t, size_t change, int k)
     if (changes[change](t->db, &err) < 0 && changes[change] != change_delete &&
         changes[change] != change_disc_delete)
         fail_msg("change %zu, died at %d: %s", change, k, err.msg);
-    assert_false(tree_has(t, NODEDB_TEMP) && WEXITSTATUS(status) == 0);
+    assert_false(tree_has(t, WHOLE_TEMP) && WEXITSTATUS(status) == 0);
     /* a removal leaves nothing, if only it is made again */
     if (changes[change] == change_disc_delete)
         assert_int_equal(tree_count(t, "send_targets"), 0);
@@ -479,8 +479,8 @@ static void
 test_tag_lasts(void **state)
 {
     struct tree *t = *state;
-    const struct nodedb_fileops *good = t->db->ops;
-    struct nodedb_fileops seen = *good;
+    const struct whole_fileops *good = t->db->ops;
+    struct whole_fileops seen = *good;
     struct lunette_error err = LUNETTE_INIT(err);
 
     prepare_tag(t);
@@ -498,7 +498,7 @@ test_failing(void **state)
 {
     static const int errors[] = {ENOSPC, EACCES, EIO, EROFS, EINTR};
     struct tree *t = *state;
-    const struct nodedb_fileops *good = t->db->ops;
+    const struct whole_fileops *good = t->db->ops;
     char path[128];
 
     (void)snprintf(path, sizeof(path), "%s/initiatorname.iscsi", t->root);
@@ -537,8 +537,8 @@ static void
 test_interrupted(void **state)
 {
     struct tree *t = *state;
-    const struct nodedb_fileops *good = t->db->ops;
-    struct nodedb_fileops only_writes = *good;
+    const struct whole_fileops *good = t->db->ops;
+    struct whole_fileops only_writes = *good;
 
     only_writes.write = f_write;
     only_writes.fsync = f_fsync;
@@ -574,8 +574,8 @@ static void
 test_other_file_system(void **state)
 {
     struct tree *t = *state;
-    const struct nodedb_fileops *good = t->db->ops;
-    struct nodedb_fileops across = *good;
+    const struct whole_fileops *good = t->db->ops;
+    struct whole_fileops across = *good;
     struct lunette_error err = LUNETTE_INIT(err);
 
     prepare(t);
@@ -584,7 +584,7 @@ test_other_file_system(void **state)
     assert_int_equal(change_update(t->db, &err), 0);
     assert_int_equal(crossings, 1);
     t->db->ops = good;
-    assert_false(tree_has(t, NODEDB_TEMP));
+    assert_false(tree_has(t, WHOLE_TEMP));
     assert_int_equal(tree_count(t, "nodes/" A "/192.0.2.1,3260,1"), 2); /* default and eth */
     check_node(t, &id_a, false);
 }
@@ -606,7 +606,7 @@ f_syncfs(int fd)
 static int
 sync_on_two(const struct tree *t)
 {
-    struct nodedb_fileops counted = *t->db->ops;
+    struct whole_fileops counted = *t->db->ops;
     struct nodedb_config cfg = {.root = t->root, .lock_dir = t->locks, .ops = &counted};
     struct nodedb *db;
     char nodes[128];

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "nodedb/file.h"
+#include "base/whole_file.h"
 #include "nodedb/record.h"
 
 static const char node_text[] = "# BEGIN RECORD 2.1.8\n"
@@ -408,13 +408,13 @@ static void
 test_many_unknown(void **state)
 {
     struct nodedb_record r;
-    char *text = malloc(NODEDB_FILE_MAX), *out;
+    char *text = malloc(WHOLE_FILE_MAX), *out;
     size_t len = 0, out_len;
     clock_t began = clock();
 
     (void)state;
     assert_non_null(text);
-    for (unsigned i = 0; len + 16 < NODEDB_FILE_MAX; i++)
+    for (unsigned i = 0; len + 16 < WHOLE_FILE_MAX; i++)
         len += (size_t)snprintf(text + len, 16, "%x=1\n", i);
     nodedb_record_init(&r, NODEDB_NODE);
     assert_int_equal(nodedb_record_parse(&r, text, len, "file"), 0);

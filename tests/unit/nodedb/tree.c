@@ -32,7 +32,7 @@ roomy(const char *path)
 int
 tree_setup(void **state)
 {
-    static struct nodedb_fileops quick;
+    static struct whole_fileops quick;
 
     struct tree *t = calloc(1, sizeof(*t));
     struct nodedb_config cfg = {0};
@@ -44,7 +44,7 @@ tree_setup(void **state)
     assert_non_null(mkdtemp(t->dir));
     (void)snprintf(t->root, sizeof(t->root), "%s/iscsi", t->dir);
     (void)snprintf(t->locks, sizeof(t->locks), "%s/run/lock/iscsi", t->dir);
-    quick = nodedb_fileops_libc;
+    quick = whole_fileops_libc;
     quick.fsync = quick.syncfs = no_sync;
     cfg.ops = &quick;
     cfg.root = t->root;

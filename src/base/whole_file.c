@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "nodedb/file.h"
+#include "base/whole_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,15 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nodedb/record.h"
-
 static int
 libc_openat(int dir, const char *name, int flags, mode_t mode)
 {
     return openat(dir, name, flags, mode);
 }
 
-const struct nodedb_fileops nodedb_fileops_libc = {
+const struct whole_fileops whole_fileops_libc = {
     .open = libc_openat,
     .write = write,
     .fsync = fsync,
@@ -30,7 +28,7 @@ const struct nodedb_fileops nodedb_fileops_libc = {
 };
 
 int
-nodedb_file_sync(const struct nodedb_fileops *ops, int fd)
+whole_file_sync(const struct whole_fileops *ops, int fd)
 {
     int r;
 
@@ -42,14 +40,14 @@ nodedb_file_sync(const struct nodedb_fileops *ops, int fd)
 }
 
 int
-nodedb_fsync_later(int fd)
+whole_fsync_later(int fd)
 {
     (void)fd;
     return 0;
 }
 
 int
-nodedb_dir_open(const struct nodedb_fileops *ops, int dir, const char *name, bool make)
+whole_dir_open(const struct whole_fileops *ops, int dir, const char *name, bool make)
 {
     int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     int fd = openat(dir, name, flags), r;
@@ -57,7 +55,7 @@ nodedb_dir_open(const struct nodedb_fileops *ops, int dir, const char *name, boo
     if (fd < 0 && errno == ENOENT && make) {
         if (ops->mkdir(dir, name, 0700) < 0 && errno != EEXIST)
             return -errno;
-        r = nodedb_file_sync(ops, dir);
+        r = whole_file_sync(ops, dir);
         if (r < 0)
             return r;
         fd = openat(dir, name, flags);
@@ -102,7 +100,7 @@ read_whole(int fd, size_t size, char **ret, size_t *ret_len)
 }
 
 int
-nodedb_file_read(int dir, const char *name, char **ret, size_t *ret_len)
+whole_file_read(int dir, const char *name, char **ret, size_t *ret_len)
 {
     /* O_NONBLOCK: a FIFO in the place of a record holds nobody up. */
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), r;
@@ -114,7 +112,7 @@ nodedb_file_read(int dir, const char *name, char **ret, size_t *ret_len)
         r = -errno;
     else if (!S_ISREG(st.st_mode))
         r = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-    else if (st.st_size > NODEDB_FILE_MAX)
+    else if (st.st_size > WHOLE_FILE_MAX)
         r = -EFBIG;
     else
         r = read_whole(fd, (size_t)st.st_size, ret, ret_len);
@@ -123,14 +121,14 @@ nodedb_file_read(int dir, const char *name, char **ret, size_t *ret_len)
 }
 
 static int
-write_temp(const struct nodedb_fileops *ops, int dir, const char *text, size_t len)
+write_temp(const struct whole_fileops *ops, int dir, const char *text, size_t len)
 {
     int fd, r = 0;
 
     /* One of an earlier write that was cut short. */
-    if (ops->unlink(dir, NODEDB_TEMP, 0) < 0 && errno != ENOENT)
+    if (ops->unlink(dir, WHOLE_TEMP, 0) < 0 && errno != ENOENT)
         return -errno;
-    fd = ops->open(dir, NODEDB_TEMP, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = ops->open(dir, WHOLE_TEMP, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     for (size_t done = 0; done < len && r == 0;) {
@@ -144,44 +142,44 @@ write_temp(const struct nodedb_fileops *ops, int dir, const char *text, size_t l
             r = -errno;
     }
     if (r == 0)
-        r = nodedb_file_sync(ops, fd);
+        r = whole_file_sync(ops, fd);
     if (close(fd) < 0 && r == 0 && errno != EINTR)
         r = -errno;
     return r;
 }
 
 static int
-replace_from(const struct nodedb_fileops *ops, int temp_dir, int dir, const char *name,
+replace_from(const struct whole_fileops *ops, int temp_dir, int dir, const char *name,
              const char *text, size_t len)
 {
     int r = write_temp(ops, temp_dir, text, len);
 
-    if (r == 0 && ops->rename(temp_dir, NODEDB_TEMP, dir, name) < 0)
+    if (r == 0 && ops->rename(temp_dir, WHOLE_TEMP, dir, name) < 0)
         r = -errno;
     if (r < 0)
-        (void)ops->unlink(temp_dir, NODEDB_TEMP, 0);
+        (void)ops->unlink(temp_dir, WHOLE_TEMP, 0);
     return r;
 }
 
 int
-nodedb_file_replace(const struct nodedb_fileops *ops, int temp_dir, int dir, const char *name,
-                    const char *text, size_t len)
+whole_file_replace(const struct whole_fileops *ops, int temp_dir, int dir, const char *name,
+                   const char *text, size_t len)
 {
     int r = replace_from(ops, temp_dir, dir, name, text, len);
 
     if (r == -EXDEV && temp_dir != dir)
         r = replace_from(ops, dir, dir, name, text, len);
-    return r < 0 ? r : nodedb_file_sync(ops, dir);
+    return r < 0 ? r : whole_file_sync(ops, dir);
 }
 
 int
-nodedb_file_remove(const struct nodedb_fileops *ops, int dir, const char *name)
+whole_file_remove(const struct whole_fileops *ops, int dir, const char *name)
 {
-    return ops->unlink(dir, name, 0) < 0 ? -errno : nodedb_file_sync(ops, dir);
+    return ops->unlink(dir, name, 0) < 0 ? -errno : whole_file_sync(ops, dir);
 }
 
 static int
-names_add(struct nodedb_names *n, const char *name)
+names_add(struct whole_names *n, const char *name)
 {
     if (n->n == n->room) {
         size_t room = n->room > 0 ? n->room * 2 : 16;
@@ -206,22 +204,22 @@ names_order(const void *a, const void *b)
 }
 
 void
-nodedb_names_free(struct nodedb_names *n)
+whole_names_free(struct whole_names *n)
 {
     for (size_t i = 0; i < n->n; i++)
         free(n->name[i]);
     free(n->name);
-    *n = (struct nodedb_names){0};
+    *n = (struct whole_names){0};
 }
 
 int
-nodedb_dir_list(int dir, struct nodedb_names *ret)
+whole_dir_list(int dir, struct whole_names *ret)
 {
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *e;
 
-    *ret = (struct nodedb_names){0};
+    *ret = (struct whole_names){0};
     if (d == NULL) {
         r = -errno;
         if (fd >= 0)
@@ -236,7 +234,7 @@ nodedb_dir_list(int dir, struct nodedb_names *ret)
         r = -errno;
     closedir(d);
     if (r < 0)
-        nodedb_names_free(ret);
+        whole_names_free(ret);
     else if (ret->n > 0)
         qsort(ret->name, ret->n, sizeof(ret->name[0]), names_order);
     return r;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* nodedb/file.h - files that are read whole, and replaced whole or not at all.  Any thread.
+/* base/whole_file.h - files that are read whole, and replaced whole or not at all.  Any thread.
  */
-#ifndef NODEDB_FILE_H
-#define NODEDB_FILE_H
+#ifndef BASE_WHOLE_FILE_H
+#define BASE_WHOLE_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,12 +10,12 @@
 
 #include "base/err.h"
 
-#define NODEDB_FILE_MAX (1u << 20)     /* bytes of a file that is read */
-#define NODEDB_TEMP     ".lunette.new" /* the file that takes the place of another */
+#define WHOLE_FILE_MAX (1u << 20)     /* bytes of a file that is read */
+#define WHOLE_TEMP     ".lunette.new" /* the file that takes the place of another */
 
 /* The calls that change something, so that tests can let each of them fail.  As in libc: -1 and
  * errno. */
-struct nodedb_fileops {
+struct whole_fileops {
     int (*open)(int dir, const char *name, int flags, mode_t mode);
     ssize_t (*write)(int fd, const void *buf, size_t len);
     int (*fsync)(int fd);
@@ -26,48 +26,48 @@ struct nodedb_fileops {
     int (*symlink)(const char *target, int dir, const char *name);
 };
 
-extern const struct nodedb_fileops nodedb_fileops_libc;
+extern const struct whole_fileops whole_fileops_libc;
 
 /* Waits until what was written to a file, or which names a directory has, is on the disk.  Returns
  * 0 or -errno. */
-int nodedb_file_sync(const struct nodedb_fileops *ops, int fd);
+int whole_file_sync(const struct whole_fileops *ops, int fd);
 
 /* In place of fsync for who changes many files: it does nothing, and one syncfs follows. */
-int nodedb_fsync_later(int fd);
+int whole_fsync_later(int fd);
 
 /* Opens a directory below another.  A symbolic link is not followed, so that none leads out of the
  * tree.  With make it is made, for the owner alone, where it is not there.  Returns the descriptor
  * or -errno. */
-int nodedb_dir_open(const struct nodedb_fileops *ops, int dir, const char *name, bool make);
+int whole_dir_open(const struct whole_fileops *ops, int dir, const char *name, bool make);
 
 /* Reads a regular file, which is no symbolic link.  Returns 0 and *ret with a NUL behind *ret_len
- * bytes, which the caller ends with nodedb_text_free; or -errno: -EFBIG for one of more than
- * NODEDB_FILE_MAX bytes, -ELOOP for a symbolic link, -EISDIR for a directory, -EINVAL for what is
- * no file. */
-int nodedb_file_read(int dir, const char *name, char **ret, size_t *ret_len);
+ * bytes, which the caller frees, and wipes before where it may hold secrets; or -errno: -EFBIG for
+ * one of more than WHOLE_FILE_MAX bytes, -ELOOP for a symbolic link, -EISDIR for a directory,
+ * -EINVAL for what is no file. */
+int whole_file_read(int dir, const char *name, char **ret, size_t *ret_len);
 
 /* Gives dir/name the text, for the owner alone.  Whatever happens meanwhile, the file has all of
  * the old text or all of the new, and after 0 it has the new one even if the power fails.
  *
- * The new text is first written to temp_dir/NODEDB_TEMP, since whatever stands beside a record is a
+ * The new text is first written to temp_dir/WHOLE_TEMP, since whatever stands beside a record is a
  * record to other programs; where the two directories are on different file systems, it is written
  * beside the file all the same.  Callers see to it that one of them writes at a time.  Returns 0,
  * or -errno, and then dir/name is as it was. */
-int nodedb_file_replace(const struct nodedb_fileops *ops, int temp_dir, int dir, const char *name,
-                        const char *text, size_t len);
+int whole_file_replace(const struct whole_fileops *ops, int temp_dir, int dir, const char *name,
+                       const char *text, size_t len);
 
 /* Removes a file or a link, and sees to it that it stays removed.  Returns 0 or -errno. */
-int nodedb_file_remove(const struct nodedb_fileops *ops, int dir, const char *name);
+int whole_file_remove(const struct whole_fileops *ops, int dir, const char *name);
 
 /* The names in a directory, in the order of strcmp. */
-struct nodedb_names {
+struct whole_names {
     char **name;
     size_t n, room;
 };
 
 /* Lists a directory, without names that begin with a dot.  Returns 0, or -errno, and then *ret is
- * empty.  The caller ends it with nodedb_names_free. */
-int nodedb_dir_list(int dir, struct nodedb_names *ret);
-void nodedb_names_free(struct nodedb_names *n);
+ * empty.  The caller ends it with whole_names_free. */
+int whole_dir_list(int dir, struct whole_names *ret);
+void whole_names_free(struct whole_names *n);
 
 #endif
