@@ -255,6 +255,18 @@ dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid, struct so
     return c != NULL ? dp_conn_names(c, ret_local, ret_peer) : -ENOENT;
 }
 
+int
+dataplane_conn_stats(struct dataplane *dp, uint32_t sid, uint16_t cid, struct iscsi_stats *ret)
+{
+    struct dp_session *ds = dp_session_find(dp, sid);
+    const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, cid) : NULL;
+
+    if (c == NULL)
+        return -ENOENT;
+    ds->ops->get_stats(c->handle, ret);
+    return 0;
+}
+
 const char *
 dataplane_conn_describe(struct dataplane *dp, uint32_t sid, uint16_t cid, char *buf, size_t size)
 {
