@@ -223,8 +223,6 @@ login_came_up(struct engine_login *l, const struct login_result *res)
 {
     char text[PORTAL_TEXT_MAX];
 
-    l->host->ev_user = l;
-    l->host->ev = &login_host_events;
     l->e->nlogins++;
     log_line(l->e->loop->log, LOG_LEVEL_INFO, "engine: record %u, %s: logged in at %s", l->index,
              login_target(l), portal_format(&res->portal, text, sizeof(text)));
@@ -245,6 +243,10 @@ login_on_done(void *user, const struct login_result *res, const struct lunette_e
         l->sid = res->sid;
         l->cid = res->cid;
         l->host = dataplane_host(l->e->dp, res->sid);
+    }
+    if (l->host != NULL) {
+        l->host->ev_user = l;
+        l->host->ev = &login_host_events;
     }
     if (l->phase == ENGINE_LOGIN_OUT) {
         loop_defer(l->e->loop, &l->news);

@@ -37,8 +37,8 @@ void engine_logins_start(struct engine_logins *e);
  * Each logout has a time limit, and a target that does not answer is left without one; uses are
  * told `gone`, and have given up what they had with the hosts by then or get it back. */
 void engine_logins_shutdown(struct engine_logins *e, void (*done)(void *user), void *user);
-/* After `done` of the shutdown, also inside it, or where nothing was ever logged in to.  NULL is
- * harmless. */
+/* After `done` of the shutdown, also inside it, or where nothing was ever logged in to; and after
+ * engine_table_forget of each client.  NULL is harmless. */
 void engine_logins_free(struct engine_logins *e);
 
 struct loop *engine_logins_loop(const struct engine_logins *e);

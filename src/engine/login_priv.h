@@ -77,7 +77,7 @@ struct engine_logins {
     uint32_t last_id;
     uint64_t nlogins, nlost;
     struct loop_timer settle; /* after the last logout, until nothing is under way */
-    bool ending;
+    bool ending, shut;        /* all are logged out of; the data plane is told to end the rest */
     uint64_t settle_until_ns;
     void (*done)(void *user);
     void *done_user;

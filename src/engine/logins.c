@@ -82,9 +82,11 @@ logins_settle(struct loop_timer *t)
 
     if (!list_empty(&e->list))
         return; /* the last one comes here again */
-    if (ctl_idle(e->ctl) || e->loop->now_ns >= e->settle_until_ns)
+    if (!e->shut && (ctl_idle(e->ctl) || e->loop->now_ns >= e->settle_until_ns)) {
         dataplane_shutdown(e->dp);
-    if ((!ctl_idle(e->ctl) && e->loop->now_ns < e->settle_until_ns) || dataplane_busy(e->dp) > 0)
+        e->shut = true;
+    }
+    if (!e->shut || dataplane_busy(e->dp) > 0)
         loop_timer_start(e->loop, &e->settle, SETTLE_MS * LOOP_NS_PER_MS);
     else
         e->done(e->done_user); /* e may be gone */
@@ -116,7 +118,7 @@ engine_logins_free(struct engine_logins *e)
 {
     if (e == NULL)
         return;
-    assert(list_empty(&e->list));
+    assert(list_empty(&e->list) && list_empty(&e->calls));
     loop_timer_stop(e->loop, &e->settle);
     login_gate_fini(&e->gate);
     ctl_free(&e->ctl);
@@ -151,7 +153,7 @@ engine_login_of(const struct engine_logins *e, uint32_t index)
     return NULL;
 }
 
-/* The counters of enum order are all of 64 bits, so that sums of them can be made in a loop. */
+/* The counters are all of 64 bits, so that sums of them can be made in a loop. */
 static void
 totals_add(struct iscsi_stats *to, const struct iscsi_stats *s)
 {
