@@ -143,8 +143,7 @@ int dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid,
 
 /* Fills in the counters of a connection.  0; or -ENOENT, and then writes nothing: it is not there.
  */
-int dataplane_conn_stats(struct dataplane *dp, uint32_t sid, uint16_t cid,
-                         struct iscsi_stats *ret);
+int dataplane_conn_stats(struct dataplane *dp, uint32_t sid, uint16_t cid, struct iscsi_stats *ret);
 
 /* Says in a few words what carries a connection: buf, or "" where that is not known. */
 const char *dataplane_conn_describe(struct dataplane *dp, uint32_t sid, uint16_t cid, char *buf,

@@ -231,7 +231,7 @@ login_came_up(struct engine_login *l, const struct login_result *res)
 }
 
 static void
-login_on_done(void *user, const struct login_result *res, const struct lunette_error *err)
+login_first_done(void *user, const struct login_result *res, const struct lunette_error *err)
 {
     struct engine_login *l = user;
     struct lunette_error why;
@@ -282,7 +282,7 @@ login_keep_by(struct engine_login *l, const struct login_config *cfg, struct lun
 static void
 login_try(struct engine_login *l)
 {
-    struct login_callbacks cb = {.done = login_on_done, .user = l};
+    struct login_callbacks cb = {.done = login_first_done, .user = l};
     struct lunette_error err;
     struct login_config cfg;
     int r;
