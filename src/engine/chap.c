@@ -194,6 +194,7 @@ static int
 chap_change(struct engine_flash *f, uint32_t index, const struct login_account *a,
             struct lunette_error *err)
 {
+    struct login_account old = {.secret_len = 0};
     struct chap_table *t;
     int r;
 
@@ -203,12 +204,17 @@ chap_change(struct engine_flash *f, uint32_t index, const struct login_account *
     if (r == 0 && a == NULL && t->entry[index].name[0] == '\0')
         r = chap_none(index, err);
     if (r == 0) {
+        old = t->entry[index];
         explicit_bzero(&t->entry[index], sizeof(t->entry[index]));
         if (a != NULL)
             t->entry[index] = *a;
         r = chap_store(f, t);
-        if (r < 0)
+        if (r < 0) { /* the new file may have got its name */
+            t->entry[index] = old;
+            (void)chap_store(f, t);
             (void)flash_not_written(r, "the table of names and secrets", err);
+        }
+        explicit_bzero(&old, sizeof(old));
     }
     chap_table_free(t);
     if (f->state >= 0)
