@@ -302,6 +302,50 @@ engine_flash_find(const struct engine_flash *f, const char *target, const struct
     return -ENOENT;
 }
 
+/* ---- ISIDs ---------------------------------------------------------------------------------- */
+
+#define FNV_INIT  0xcbf29ce484222325u
+#define FNV_PRIME 0x100000001b3u
+
+/* FNV-1a, with the NUL, so that two texts are not taken for two others with the same letters. */
+static uint64_t
+flash_hash(uint64_t h, const char *text)
+{
+    do
+        h = (h ^ (uint8_t)*text) * FNV_PRIME;
+    while (*text++ != '\0');
+    return h;
+}
+
+void
+engine_flash_set_identity(struct engine_flash *f, const char *text)
+{
+    f->identity = flash_hash(FNV_INIT, text);
+    f->has_identity = true;
+}
+
+/* Gives a record that has names and a portal an ISID of the random type (RFC 7143 11.12.5). */
+static void
+flash_give_isid(const struct engine_flash *f, struct login_config *c)
+{
+    static const uint8_t none[LOGIN_ISID_LEN];
+    char port[8];
+    uint64_t h;
+
+    if (memcmp(c->isid, none, sizeof(none)) != 0 || c->target_name[0] == '\0' ||
+        c->portal.host[0] == '\0' || c->initiator_name[0] == '\0')
+        return;
+    login_isid_random(f->loop, c->isid);
+    if (!f->has_identity)
+        return;
+    (void)snprintf(port, sizeof(port), "%u", c->portal.port);
+    h = flash_hash(flash_hash(f->identity, c->initiator_name), c->target_name);
+    h = flash_hash(flash_hash(h, c->portal.host), port);
+    h ^= h >> 32; /* its low bits are the better ones */
+    for (size_t i = 1; i < LOGIN_ISID_LEN; i++)
+        c->isid[i] = (uint8_t)(h >> (8 * (i - 1)));
+}
+
 /* ---- changes -------------------------------------------------------------------------------- */
 
 static int
@@ -362,17 +406,15 @@ static int
 flash_put(struct engine_flash *f, uint32_t index, const struct flash_record *r,
           struct lunette_error *err)
 {
-    static const uint8_t none[LOGIN_ISID_LEN];
-    struct flash_record with_isid, *rec;
+    struct flash_record with_isid = *r, *rec;
     char text[FLASH_TEXT_MAX], what[32];
     size_t len;
-    int e = flash_check(f, index, r, err);
+    int e;
 
+    flash_give_isid(f, &with_isid.login);
+    e = flash_check(f, index, &with_isid, err);
     if (e < 0)
         return e;
-    with_isid = *r;
-    if (memcmp(r->login.isid, none, sizeof(none)) == 0)
-        login_isid_random(f->loop, with_isid.login.isid);
     rec = malloc(sizeof(*rec));
     if (rec == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for the record");

@@ -44,7 +44,7 @@ struct flash_record {
 };
 
 /* A record with defaults, over tcp, without names and portal; its ISID is of zeroes, which gets it
- * a random one when it is added. */
+ * one of its own as soon as it has all of these. */
 void engine_flash_record_init(struct flash_record *r);
 
 /* Makes the folder dir where it is missing, and takes it for this process: before the first
@@ -63,6 +63,11 @@ int engine_flash_open_with(struct loop *l, const char *dir, const struct whole_f
  * without a target whose index modulo loops is `loop`, as the index of each new one is.  All others
  * are the other tables'. */
 void engine_flash_share(struct engine_flash *f, uint32_t loop, uint32_t loops);
+/* Before the first record is made: ISIDs are made of this text, which names the engine (its
+ * socket's path, say), and of the record's names and portal, and not at random.  So an engine whose
+ * tables are in memory only comes back as the same initiator port, and its login ends the session
+ * that its dead predecessor has left (docs/design/nexus.md).  Borrowed for the call. */
+void engine_flash_set_identity(struct engine_flash *f, const char *text);
 /* NULL is harmless. */
 void engine_flash_close(struct engine_flash *f);
 

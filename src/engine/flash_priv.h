@@ -14,6 +14,8 @@ struct engine_flash {
     uint32_t loop_index, loops;     /* whose records these are */
     bool taken[IPC_FLASHNODES_MAX]; /* there is a file that is not ours, or that we cannot read */
     struct flash_record *record[IPC_FLASHNODES_MAX]; /* owned */
+    bool has_identity;
+    uint64_t identity;          /* the hash of its text */
     struct login_account *chap; /* ENGINE_CHAPS_MAX of them where in memory only, else NULL */
 };
 

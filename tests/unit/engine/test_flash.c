@@ -445,6 +445,52 @@ test_share(void **state)
     }
 }
 
+/* Two engines of one identity, each with its tables in memory, are the same initiator port to a
+ * target; one of another identity is another, and so is another target's or portal's record. */
+static void
+test_identity(void **state)
+{
+    static const char *const of[] = {"/run/a.sock", "/run/a.sock", "/run/b.sock", NULL, NULL};
+    enum { ENGINES = sizeof(of) / sizeof(of[0]) };
+    uint8_t isid[ENGINES][3][LOGIN_ISID_LEN];
+    struct lunette_error err;
+
+    (void)state;
+    for (int i = 0; i < ENGINES; i++) {
+        struct flash_record a = record_of(A, "192.0.2.1"), b = record_of(B, "192.0.2.1"),
+                            other = record_of(A, "192.0.2.2"), empty = record_of("", "");
+        struct engine_flash *f;
+
+        assert_int_equal(engine_flash_open(&loop.l, NULL, &f, &err), 0);
+        if (of[i] != NULL)
+            engine_flash_set_identity(f, of[i]);
+        if (i == 1) { /* made in two steps, as a person does it */
+            assert_int_equal(engine_flash_add(f, &empty, &err), 0);
+            assert_int_equal(engine_flash_set(f, 0, &a, &err), 0);
+        } else {
+            assert_int_equal(engine_flash_add(f, &a, &err), 0);
+        }
+        assert_int_equal(engine_flash_add(f, &b, &err), 1);
+        assert_int_equal(engine_flash_add(f, &other, &err), 2);
+        for (uint32_t k = 0; k < 3; k++) {
+            memcpy(isid[i][k], engine_flash_get(f, k)->login.isid, LOGIN_ISID_LEN);
+            assert_int_equal(isid[i][k][0], 0x80);
+        }
+        /* It stays while the record is changed. */
+        b = *engine_flash_get(f, 1);
+        b.login.portal.port = 3261;
+        assert_int_equal(engine_flash_set(f, 1, &b, &err), 0);
+        assert_memory_equal(engine_flash_get(f, 1)->login.isid, isid[i][1], LOGIN_ISID_LEN);
+        engine_flash_close(f);
+    }
+    for (int k = 0; k < 3; k++) {
+        assert_memory_equal(isid[0][k], isid[1][k], LOGIN_ISID_LEN);
+        assert_memory_not_equal(isid[0][k], isid[2][k], LOGIN_ISID_LEN);
+        assert_memory_not_equal(isid[3][k], isid[4][k], LOGIN_ISID_LEN);
+        assert_memory_not_equal(isid[0][k], isid[0][(k + 1) % 3], LOGIN_ISID_LEN);
+    }
+}
+
 static void
 test_lock(void **state)
 {
@@ -817,12 +863,13 @@ main(void)
 {
 #define WITH_DIR(t) cmocka_unit_test_setup_teardown(t, make_dir, drop_dir)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), cmocka_unit_test(test_text_refused),
-        WITH_DIR(test_table),        WITH_DIR(test_full),
-        WITH_DIR(test_torn),         WITH_DIR(test_others),
-        WITH_DIR(test_share),        WITH_DIR(test_lock),
-        WITH_DIR(test_chap),         WITH_DIR(test_chap_in_memory),
-        WITH_DIR(test_failing),      WITH_DIR(test_dying),
+        cmocka_unit_test(test_text),   cmocka_unit_test(test_text_refused),
+        WITH_DIR(test_table),          WITH_DIR(test_full),
+        WITH_DIR(test_torn),           WITH_DIR(test_others),
+        WITH_DIR(test_share),          WITH_DIR(test_lock),
+        WITH_DIR(test_identity),       WITH_DIR(test_chap),
+        WITH_DIR(test_chap_in_memory), WITH_DIR(test_failing),
+        WITH_DIR(test_dying),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
