@@ -138,7 +138,8 @@ attach_take_fd(struct engine_attach *a, const struct iscsi_uevent *ev, struct lu
 }
 
 static int
-attach_check(const struct engine_attach *a, const struct iscsi_uevent *ev, struct lunette_error *why)
+attach_check(const struct engine_attach *a, const struct iscsi_uevent *ev,
+             struct lunette_error *why)
 {
     enum ipc_engine_class class = ev->u.engine_attach.class;
     uint32_t slots = ev->u.engine_attach.slots;

@@ -35,10 +35,10 @@ struct engine_session {
     struct engine_use use;
     struct engine_attach *attach;
     enum engine_session_phase phase;
-    bool login_told; /* the event CONN_LOGIN_STATE of the last START_CONN is out */
-    bool in_use;     /* use is with the login */
-    bool destroy;    /* it is gone when it has stopped */
-    uint16_t cid;    /* of the last START_CONN */
+    bool login_told;             /* the event CONN_LOGIN_STATE of the last START_CONN is out */
+    bool in_use;                 /* use is with the login */
+    bool destroy;                /* it is gone when it has stopped */
+    uint16_t cid;                /* of the last START_CONN */
     struct engine_ask stop, end; /* STOP_CONN and DESTROY_SESSION that wait for its commands */
 
     char target[ISCSI_NAME_MAX + 1], initiator[ISCSI_NAME_MAX + 1];

@@ -131,8 +131,7 @@ static void
 session_answer(struct engine_session *s, struct engine_ask *ask)
 {
     const struct ipc_client *to = &s->attach->client;
-    struct iscsi_reply rep = {
-        .type = ask->type, .seq = ask->seq, .sid = s->m.sid, .cid = ask->cid};
+    struct iscsi_reply rep = {.type = ask->type, .seq = ask->seq, .sid = s->m.sid, .cid = ask->cid};
 
     if (ask->there)
         to->reply(to->binding, &rep);
@@ -230,7 +229,8 @@ session_take_name(const char *text, char name[ISCSI_NAME_MAX + 1], struct lunett
 }
 
 static int
-session_set_param(struct engine_session *s, const struct iscsi_uevent *ev, struct lunette_error *why)
+session_set_param(struct engine_session *s, const struct iscsi_uevent *ev,
+                  struct lunette_error *why)
 {
     const char *text = ev->u.set_param.value;
 
@@ -260,10 +260,11 @@ session_record(struct engine_session *s, struct lunette_error *why)
     if (i >= 0)
         return i;
     if (site->fixed)
-        return lunette_fail(why, -ENOENT, LUNETTE_DOM_USAGE, 0,
-                            "the engine's table has no target %s at that portal, and clients cannot "
-                            "add to it",
-                            s->target);
+        return lunette_fail(
+            why, -ENOENT, LUNETTE_DOM_USAGE, 0,
+            "the engine's table has no target %s at that portal, and clients cannot "
+            "add to it",
+            s->target);
     if (s->initiator[0] == '\0')
         return session_fault(why, -EINVAL, "the name of the initiator is not given");
     engine_flash_record_init(&r);
@@ -295,9 +296,8 @@ session_begin(struct engine_session *s, struct lunette_error *why)
     i = session_record(s, why);
     if (i < 0)
         return i;
-    s->use = (struct engine_use){.state = session_on_state,
-                                 .gone = session_on_gone,
-                                 .restart = session_on_restart};
+    s->use = (struct engine_use){
+        .state = session_on_state, .gone = session_on_gone, .restart = session_on_restart};
     (void)snprintf(s->initiator, sizeof(s->initiator), "%s",
                    engine_flash_get(site->flash, (uint32_t)i)->login.initiator_name);
     list_init(&s->use.node);
