@@ -62,7 +62,7 @@ session_on_state(struct engine_use *u, enum ipc_session_state st, const struct l
     struct engine_session *s = container_of(u, struct engine_session, use);
     struct engine_share *sh = s->m.sharer.share;
 
-    if (s->phase != ENGINE_SESSION_STARTED)
+    if (s->phase != ENGINE_SESSION_STARTED || st == IPC_SESSION_ENDING) /* gone tells of the end */
         return;
     sh->host = engine_login_host(u->login);
     if (sh->host != NULL)
