@@ -203,10 +203,6 @@ bind_file(int fd, const struct sock_addr *at, struct local_file *f, int dir)
     struct stat st;
     int r;
 
-    /* Linux makes the file with the mode of the socket, less the umask: there is no moment in which
-     * others could connect. */
-    if (fchmod(fd, SOCKET_MODE) < 0)
-        return -errno;
     r = try_bind(fd, at);
     if (r == -EADDRINUSE && dir < 0)
         return dir;
@@ -261,7 +257,7 @@ listen_once(int fd, const struct sock_addr *at, int backlog, bool inside,
 }
 
 int
-local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
+local_listen(int fd, const struct sock_addr *at, int backlog, bool inside, mode_t mode,
              struct local_file **ret_file)
 {
     int type = SOCK_STREAM, left = inside ? END_WAITS_INSIDE : END_WAITS, step = 1, r;
@@ -274,6 +270,10 @@ local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
     if (path != NULL && strlen(path) > SOCK_PATH_MAX)
         return -ENAMETOOLONG;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return -errno;
+    /* Linux makes the file with the mode of the socket, less the umask: there is no moment in which
+     * others could connect. */
+    if (path != NULL && fchmod(fd, mode != 0 ? mode : SOCKET_MODE) < 0)
         return -errno;
     for (;;) {
         r = listen_once(fd, at, backlog, inside, ret_file);

@@ -153,10 +153,11 @@ void lend_purge(int fd);
 
 /* local.c: what is particular to the sockets of AF_UNIX */
 struct local_file;
-/* Binds a socket to a local address and listens; inside: in a turn of a loop.  *ret_file gets the
+/* Binds a socket to a local address and listens; inside: in a turn of a loop; mode: of the file, 0:
+ * 0600.  *ret_file gets the
  * file that was made, also where listening then failed; NULL: none was, or the name is abstract.
  * Returns 0 or -errno. */
-int local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
+int local_listen(int fd, const struct sock_addr *at, int backlog, bool inside, mode_t mode,
                  struct local_file **ret_file);
 /* Is the file still where it was made?  0; -EEXIST: another has taken its place; or -errno, -ENOENT
  * where it was removed.  Only while the socket that was bound to it is open. */

@@ -360,7 +360,8 @@ bind_and_listen(struct sock *s, const struct sock_addr *at)
     if (r < 0)
         return r;
     if (s->family == AF_UNIX)
-        r = local_listen(s->poll.fd, at, BACKLOG, loop_of(s)->running, &s->at->file);
+        r = local_listen(s->poll.fd, at, BACKLOG, loop_of(s)->running, s->pub.loop->socket_mode,
+                         &s->at->file);
     else if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0 ||
              listen(s->poll.fd, BACKLOG) < 0)
         r = -errno;
@@ -385,7 +386,7 @@ listen_anew(struct sock *s)
     if (fd < 0)
         return -errno;
     local_make_folders(s->at->file);
-    r = local_listen(fd, &at, BACKLOG, true, &file);
+    r = local_listen(fd, &at, BACKLOG, true, s->pub.loop->socket_mode, &file);
     if (r < 0) {
         local_unlink(file);
         (void)close(fd);

@@ -187,6 +187,9 @@ struct loop {
     void *rnic_state;            /* its own; NULL while nobody uses it */
     uint64_t rnic_spin_ns;       /* what rnic_spin was told last, for rnic */
     const struct shm_ops *shm;   /* seam/shm.h: borrowed; NULL: this loop shares no memory */
+    /* Of socket files that are made by this loop, less the umask, where others than the owner may
+     * connect, and the listener asks who they are; 0: 0600. */
+    mode_t socket_mode;
 };
 
 /* The public head of every stream. */
@@ -349,7 +352,7 @@ stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_o
  * with the port that was taken; ret_bound may be NULL.  Returns 0 or -errno.  The caller owns *ret.
  *
  * Listening at a path makes a socket file there, which only its owner may connect to (mode 0600,
- * whatever the umask) and which is removed when the stream is closed.  A socket file that a dead
+ * whatever the umask; see loop.socket_mode) and which is removed when the stream is closed.  A socket file that a dead
  * process has left behind is replaced.  -EADDRINUSE: somebody listens there, or what stands there
  * is not a socket.  A relative path is meant from the working directory, also when it is removed.
  * The directory is locked (flock) for that; where somebody else holds that lock, this call waits
