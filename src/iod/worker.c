@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "ipc/acceptor.h"
 #include "rdma/rdma.h"
 
 /* ---- the control plane ---------------------------------------------------------------------- */
@@ -65,59 +66,27 @@ client_new(struct worker *w, struct stream *s, struct ipc_packet *hello)
     return 0;
 }
 
-static void
-hello_drop(struct worker *w, struct stream *s, struct ipc_packet *hello)
-{
-    if (s != NULL)
-        stream_close(s);
-    ipc_packet_drop(w->loop, hello);
-}
-
 void
 worker_take(struct worker *w, struct stream *s, struct ipc_packet *hello)
 {
-    if (w->phase != WORKER_SERVING || client_new(w, s, hello) < 0)
-        hello_drop(w, s, hello);
+    if (w->phase == WORKER_SERVING && client_new(w, s, hello) == 0)
+        return;
+    stream_close(s);
+    ipc_packet_drop(w->loop, hello);
 }
 
 /* ---- from another thread -------------------------------------------------------------------- */
 
-struct handover {
-    struct loop_work work;
-    struct worker *w;
-    struct ipc_packet *hello;
-    int fd;
-};
-
 static void
-handover_arrived(struct loop_work *work)
+worker_arrived(void *user, struct stream *s, struct ipc_packet *hello)
 {
-    struct handover *h = container_of(work, struct handover, work);
-    static const struct stream_events none;
-    struct stream *s;
-
-    if (stream_adopt_packets(h->w->loop, h->fd, &none, NULL, &s) == 0) {
-        worker_take(h->w, s, h->hello);
-    } else {
-        loop_close_fd(h->w->loop, h->fd);
-        hello_drop(h->w, NULL, h->hello);
-    }
-    free(h);
+    worker_take(user, s, hello);
 }
 
 void
 worker_hand_over(struct worker *w, struct stream *s, struct ipc_packet *hello)
 {
-    struct handover *h = malloc(sizeof(*h));
-
-    if (h == NULL) {
-        ipc_packet_drop(s->loop, hello);
-        stream_close(s);
-        return;
-    }
-    *h = (struct handover){.w = w, .hello = hello, .fd = stream_release(s)};
-    loop_work_init(&h->work, handover_arrived);
-    loop_post(w->loop, &h->work);
+    ipc_hand_over(w->loop, s, hello, worker_arrived, w);
 }
 
 void

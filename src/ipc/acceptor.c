@@ -35,6 +35,8 @@ struct ipc_acceptor {
     uint32_t hello_ms;
     struct loop_timer timer; /* for the oldest */
     uint64_t log_from_ns;
+    const uid_t *allowed;
+    unsigned nallowed;
     struct ipc_acceptor_stats stats;
     uint8_t rx[IPC_FRAGMENT_MAX];
 };
@@ -169,7 +171,18 @@ on_timer(struct loop_timer *t)
 
 /* ---- connections ---------------------------------------------------------------------------- */
 
-/* Only our own user and root command our sessions, wherever the socket stands. */
+static bool
+user_is_let_in(const struct ipc_acceptor *a, uid_t uid)
+{
+    unsigned i = 0;
+
+    while (i < a->nallowed && a->allowed[i] != uid)
+        i++;
+    return uid == geteuid() || uid == 0 || i < a->nallowed;
+}
+
+/* Only our own user and root command our sessions, and whom the owner lets in, wherever the socket
+ * stands. */
 static bool
 peer_is_ours(struct ipc_acceptor *a, struct stream *s)
 {
@@ -177,7 +190,7 @@ peer_is_ours(struct ipc_acceptor *a, struct stream *s)
     pid_t pid = 0;
     int r = stream_peer_cred(s, &uid, &pid);
 
-    if (r == 0 && (uid == geteuid() || uid == 0))
+    if (r == 0 && user_is_let_in(a, uid))
         return true;
     a->stats.strangers++;
     if (a->loop->now_ns < a->log_from_ns)
@@ -265,6 +278,13 @@ void
 ipc_acceptor_set_hello_ms(struct ipc_acceptor *a, uint32_t ms)
 {
     a->hello_ms = ms;
+}
+
+void
+ipc_acceptor_allow(struct ipc_acceptor *a, const uid_t *uids, unsigned n)
+{
+    a->allowed = uids;
+    a->nallowed = n;
 }
 
 void

@@ -26,10 +26,9 @@ struct ipc_acceptor_stats {
     uint64_t starved;   /* there was no memory for it */
 };
 
-/* A client of our own user or of root has said HELLO, which can be served by `loop`.  The callee
- * owns s, a stream of packets on the acceptor's loop, and hello, which ipc_socket_server_new takes.
- * To move them to the thread of another loop it calls stream_release, posts descriptor and packet
- * there, and calls stream_adopt_packets there. */
+/* A client of our own user, of root, or of one who is let in has said HELLO, which can be served by
+ * `loop`.  The callee owns s, a stream of packets on the acceptor's loop, and hello, which
+ * ipc_socket_server_new takes. ipc_hand_over moves them to the thread of another loop. */
 typedef void ipc_accepted_fn(void *user, uint32_t loop, struct stream *s, struct ipc_packet *hello);
 
 /* Waits for clients of a process of so many loops.  at: where to listen (stream_listen); NULL: fd
@@ -40,8 +39,19 @@ int ipc_acceptor_new(struct loop *l, const struct sock_addr *at, int fd, uint32_
                      struct lunette_error *err);
 /* How long a connection may take to say HELLO, from its coming on, for those that come later. */
 void ipc_acceptor_set_hello_ms(struct ipc_acceptor *a, uint32_t ms);
+/* Lets clients of these users in as well, whose number is uids[n]; borrowed.  The socket is to be
+ * one that they may connect to (loop.socket_mode). */
+void ipc_acceptor_allow(struct ipc_acceptor *a, const uid_t *uids, unsigned n);
 /* Closes what has not said HELLO.  NULL is harmless. */
 void ipc_acceptor_free(struct ipc_acceptor *a);
 const struct ipc_acceptor_stats *ipc_acceptor_get_stats(const struct ipc_acceptor *a);
+
+/* A connection has come to its loop; the callee owns s and hello, as an ipc_accepted_fn does. */
+typedef void ipc_arrived_fn(void *user, struct stream *s, struct ipc_packet *hello);
+
+/* Takes a connection to the loop `to` of another thread, where arrived is called with it.  Where
+ * memory or descriptors are short it is closed. */
+void ipc_hand_over(struct loop *to, struct stream *s, struct ipc_packet *hello,
+                   ipc_arrived_fn *arrived, void *user);
 
 #endif
