@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "engine/attachment.h"
-#include "engine/table.h"
+#include "engine/tables.h"
 #include "seam/shm.h"
 
 static int

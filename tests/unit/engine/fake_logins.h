@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/engine/fake_logins.h - logins that the test plays, each with a host that it plays
- * (engine/login.h, engine/table.h). */
+ * (engine/login.h, engine/tables.h). */
 #ifndef TESTS_FAKE_LOGINS_H
 #define TESTS_FAKE_LOGINS_H
 
 #include "tests/unit/engine/fake_host.h"
 
 #include "engine/login.h"
-#include "engine/table.h"
+#include "engine/tables.h"
 
 #define FAKE_LOGINS 4
 
