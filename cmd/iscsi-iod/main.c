@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* iscsi-iod: the data plane as a daemon.  src/iod is the inside; this is what the system sees. */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "cmd/common/daemon.h"
+#include "cmd/common/logfile.h"
 #include "cmd/common/service.h"
 #include "cmd/common/stdfds.h"
 #include "cmd/iscsi-iod/args.h"
-#include "cmd/iscsi-iod/logfile.h"
 #include "export/nbd/nbd.h"
 
 #define EXIT_USAGE 2
@@ -27,6 +25,7 @@ struct watched {
     const struct iod_args *args;
     const struct log *log;
     struct iod *iod;
+    struct daemon_watched daemon;
 };
 
 static void
@@ -46,69 +45,9 @@ iod_is_alive(void *user)
 }
 
 static void
-ending_signals(sigset_t *set)
+iod_end(void *user)
 {
-    (void)sigemptyset(set);
-    (void)sigaddset(set, SIGTERM);
-    (void)sigaddset(set, SIGINT);
-}
-
-/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does, for which
- * this thread, the only one that does not block it, has to stay.  Each loop ends within a time of
- * its own; where one hangs, the process ends without it. */
-static void *
-iod_watch_signals(void *arg)
-{
-    const struct watched *w = arg;
-    uint32_t stop_ms = w->args->stop_ms != 0 ? w->args->stop_ms : IOD_STOP_MS;
-    sigset_t set;
-    int sig;
-
-    ending_signals(&set);
-    if (sigwait(&set, &sig) != 0)
-        return NULL;
-    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    service_tell("STOPPING=1");
-    iod_stop(w->iod);
-    service_end_within(stop_ms + IOD_DROP_MS + HUNG_MS, w->log, "the data plane");
-    for (;;)
-        (void)pause();
-}
-
-/* Whoever reads our stderr may go away; and a session on a full file system is no reason to die. */
-static void
-set_signals(void)
-{
-    sigset_t set;
-
-    (void)signal(SIGPIPE, SIG_IGN);
-    ending_signals(&set);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/* Where to listen: what was handed over, else the socket of the command line. */
-static int
-find_listener(const struct iod_args *a, struct iod_config *cfg, struct sock_addr *at,
-              struct lunette_error *err)
-{
-    int r;
-
-    cfg->fd = service_listener();
-    if (cfg->fd >= 0)
-        return 0;
-    if (cfg->fd != -1)
-        return lunette_fail(err, cfg->fd, LUNETTE_DOM_USAGE, 0,
-                            cfg->fd == -E2BIG
-                                ? "the service manager has handed over several sockets: one is "
-                                  "wanted%s"
-                                : "what the service manager has handed over: %s",
-                            cfg->fd == -E2BIG ? "" : errno_text(-cfg->fd));
-    if (a->socket == NULL)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "where to listen is not known: --socket PATH");
-    r = sock_addr_local(a->socket, strlen(a->socket), at, err);
-    cfg->at = r == 0 ? at : NULL;
-    return r;
+    iod_stop(((struct watched *)user)->iod);
 }
 
 static int
@@ -128,9 +67,8 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
                              .beat_ms = service_watchdog_ms() / BEATS,
                              .user = &w};
     struct sock_addr at;
-    pthread_t watcher;
     struct iod *d = NULL;
-    int r = find_listener(a, &cfg, &at, err);
+    int r = daemon_listener(a->socket, &at, &cfg.at, &cfg.fd, err);
 
     if (r == 0)
         r = iod_new(&cfg, &d, err);
@@ -141,14 +79,20 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
     }
     if (r < 0)
         return r;
-    w = (struct watched){.args = a, .log = log, .iod = d};
-    r = pthread_create(&watcher, NULL, iod_watch_signals, &w);
-    if (r != 0) {
+    w.args = a;
+    w.log = log;
+    w.iod = d;
+    w.daemon = (struct daemon_watched){.stop = iod_end,
+                                       .user = &w,
+                                       .end_ms = (a->stop_ms != 0 ? a->stop_ms : IOD_STOP_MS) +
+                                                 IOD_DROP_MS + HUNG_MS,
+                                       .log = log,
+                                       .name = "the data plane"};
+    r = daemon_watch(&w.daemon, err);
+    if (r < 0) {
         iod_free(d);
-        return lunette_fail(err, -r, LUNETTE_DOM_OS, (uint32_t)r, "cannot watch signals: %s",
-                            errno_text(r));
+        return r;
     }
-    (void)pthread_detach(watcher);
     r = iod_run(d, err);
     if (r == 0)
         iod_free(d);
@@ -184,7 +128,7 @@ main(int argc, char **argv)
     }
     if (args.verbose > 0)
         log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-    set_signals();
+    daemon_signals();
     stdfds_raise();
     r = serve(&args, &log, &err);
     if (r == 0)

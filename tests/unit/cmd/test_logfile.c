@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The log of a daemon that nobody else looks after: it goes on, and does not grow for ever. */
-#include "cmd/iscsi-iod/logfile.h"
+#include "cmd/common/logfile.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/iscsi-iod/logfile.h - standard error as a file that does not grow without bound.
+/* cmd/common/logfile.h - standard error as a file that does not grow without bound.
  *
  * What is said goes to FILE.  When that has LOGFILE_MAX bytes it becomes FILE.1, in place of what
  * had that name, and FILE begins anew: so the two have twice as much at most.  A device, as
  * /dev/null, stays what it is.
  */
-#ifndef CMD_ISCSI_IOD_LOGFILE_H
-#define CMD_ISCSI_IOD_LOGFILE_H
+#ifndef CMD_COMMON_LOGFILE_H
+#define CMD_COMMON_LOGFILE_H
 
 #include <stddef.h>
 

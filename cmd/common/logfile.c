@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/iscsi-iod/logfile.h"
+#include "cmd/common/logfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
