@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# daemon_args.sh - what iscsid, iscsi-iod and lunette-target say of command lines that make no sense, before they do anything.
+# daemon_args.sh - what iscsid, iscsi-iod, iscsi-engine and lunette-target say of command lines that make no sense, before they do anything.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
@@ -33,10 +33,14 @@ refused iscsi-iod 'unknown option --sokcet' --sokcet "$tmp/s"; hints --socket is
 refused iscsi-iod '--socket wants a value' --socket
 refused iscsi-iod 'unknown option -=' -v=3
 refused iscsi-iod '--grace is 1 to 86400 seconds: 0' --socket "$tmp/s" --grace 0
+refused iscsi-engine '--allow: there is no such user: nobody-at-all' --allow root,nobody-at-all
+refused iscsi-engine '--allow wants users with commas between them' --allow root,
+refused iscsi-engine '--threads is 1 to 64: 0' --socket "$tmp/s" --threads 0
+refused iscsi-engine 'where to listen is not known: --socket PATH'
 for words in '-V' '-v' '--version'; do
     is "iscsid version" "$("$LUNETTE_BIN/iscsid" $words | sed 's/ [0-9.]*$//')" "iscsid $words"
 done
-for program in iscsid iscsi-iod lunette-target; do
+for program in iscsid iscsi-iod iscsi-engine lunette-target; do
     "$LUNETTE_BIN/$program" --help > /dev/full 2> err
     is 1 $? "$program --help to a full disk"
     says "^$program: standard output cannot be written: No space left on device"
