@@ -190,6 +190,9 @@ struct loop {
     /* Of socket files that are made by this loop, less the umask, where others than the owner may
      * connect, and the listener asks who they are; 0: 0600. */
     mode_t socket_mode;
+    /* For how long after its last entry a ring in shared memory is looked at without sleeping, in
+     * nanoseconds; 0: not at all.  It takes a core for itself.  Whoever makes the loop sets it. */
+    uint64_t shm_spin_ns;
 };
 
 /* The public head of every stream. */
