@@ -71,7 +71,7 @@ ctx_plug(struct lunette_ctx *ctx, const struct api_hooks *hooks, struct lunette_
 {
     struct ipc_client client;
     struct ipc *ipc;
-    int r = transport_register_built_in(&ctx->registry, hooks == NULL ? rdma_usable : NULL, err);
+    int r = api_transports_built_in(&ctx->registry, hooks == NULL, err);
 
     if (r == 0)
         r = transport_load_env(&ctx->registry, err);

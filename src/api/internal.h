@@ -129,6 +129,10 @@ struct api_hooks {
 int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *hooks,
                 struct lunette_ctx **ret, struct lunette_error *err);
 
+/* Registers all that is built in.  real: the loops are this system's, so that what it lacks is a
+ * reason why a transport cannot be used. */
+int api_transports_built_in(struct transport_registry *r, bool real, struct lunette_error *err);
+
 /* Runs the loop until *flag.  -errno and *err where it cannot run. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 

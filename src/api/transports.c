@@ -5,9 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/internal.h"
 #include "api/sized.h"
+#include "loop/loop.h"
+#include "offload/offload.h"
 #include "rdma/rdma.h"
 #include "transport/transport.h"
+
+int
+api_transports_built_in(struct transport_registry *r, bool real, struct lunette_error *err)
+{
+    struct iscsi_transport session = offload_session_transport;
+    int e = transport_register_built_in(r, real ? rdma_usable : NULL, err);
+
+    session.usable = real ? loop_shm_usable : NULL;
+    return e < 0 ? e : transport_register(r, &session, err);
+}
 
 struct api_transport {
     struct lunette_transport_info info;
@@ -70,7 +83,7 @@ lunette_list_transports(struct lunette_transports **ret, struct lunette_error *e
     if (e < 0)
         return e;
     list = calloc(1, sizeof(*list));
-    if (list != NULL && transport_register_built_in(&r, rdma_usable, NULL) == 0)
+    if (list != NULL && api_transports_built_in(&r, true, NULL) == 0)
         transport_survey(&r, note_transport, list);
     transport_registry_fini(&r);
     if (list == NULL || list->no_memory) {

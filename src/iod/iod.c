@@ -9,6 +9,7 @@
 #include "iod/worker.h"
 #include "ipc/acceptor.h"
 #include "loop/crew.h"
+#include "offload/offload.h"
 #include "rdma/rdma.h"
 
 struct iod {
@@ -110,8 +111,12 @@ iod_crew(struct iod *d)
 static int
 iod_fill(struct iod *d, const struct iod_config *cfg, struct lunette_error *err)
 {
+    struct iscsi_transport session = offload_session_transport;
     int r = transport_register_built_in(&d->registry, rdma_usable, err);
 
+    session.usable = loop_shm_usable;
+    if (r == 0)
+        r = transport_register(&d->registry, &session, err);
     if (r == 0)
         r = transport_load_env(&d->registry, err);
     if (r < 0)

@@ -366,7 +366,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     list_init(&l->watches);
     list_init(&l->watches_over);
     list_init(&l->lookups);
-    l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;
+    l->spin_ns = l->spin_now = l->pub.shm_spin_ns = cfg->spin_us * 1000ull;
     l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
     l->pub.now_ns = real_clock_ns();
     l->pub.shm = &real_shm_ops;

@@ -22,6 +22,10 @@ struct loop_config {
  * *err. */
 int loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error *err);
 
+/* Tells whether loops here can share memory with other processes (seam/shm.h): 0; or -errno, as
+ * -ENOSYS, and a sentence that says what is missing.  Changes nothing. */
+int loop_shm_usable(struct lunette_error *err);
+
 /* Frees a loop; does nothing for NULL.  All its streams, watches, timers and lookups must be gone,
  * and no other thread may post any more; work that is still queued is dropped. */
 void loop_free(struct loop *l);

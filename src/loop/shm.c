@@ -26,6 +26,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "loop/loop.h"
 #include "loop/sock.h"
 #include "seam/shm.h"
 
@@ -435,6 +436,38 @@ real_process_unwatch(struct shm_process *p)
 {
     process_stop(p);
     free(p);
+}
+
+/* Each of the three is let go of again: a program that only asks keeps nothing. */
+int
+loop_shm_usable(struct lunette_error *err)
+{
+    static const char *const lacks[] = {"memory of a fixed size (memfd_create)",
+                                        "a way to watch another process (pidfd_open)",
+                                        "asynchronous I/O, with which bells are rung (io_setup)"};
+    aio_context_t aio = 0;
+    int fd[2], r = 0, which = 0;
+
+    fd[0] = memfd_create("lunette-shm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    fd[1] = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    for (int i = 1; i >= 0; i--) {
+        if (fd[i] >= 0)
+            (void)close(fd[i]);
+        else
+            which = i;
+    }
+    r = fd[0] < 0 || fd[1] < 0 ? -ENOSYS : 0;
+    if (r == 0 && syscall(SYS_io_setup, 1, &aio) < 0) {
+        which = 2;
+        r = -errno;
+    } else if (r == 0) {
+        (void)syscall(SYS_io_destroy, aio);
+    }
+    return r == 0 ? 0
+                  : lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                                 "this system, or what confines this process, does not have %s, "
+                                 "which sharing memory with an engine needs",
+                                 lacks[which]);
 }
 
 static int
