@@ -15,6 +15,7 @@
 #include "login/reopen.h"
 #include "wire/iser_options.h"
 #include "wire/lun.h"
+#include "wire/offload_options.h"
 #include "wire/text.h"
 
 /* Nothing of the URL stands in a message: whatever is wrong with it may have put a secret in the
@@ -43,7 +44,8 @@ enum opt_type {
     O_PORTALS,
     O_ALGS,
     O_DISCOVERY,
-    O_ISER, /* is for that transport to judge */
+    O_ISER,    /* is for that transport to judge */
+    O_OFFLOAD, /* for those of engines */
 };
 
 static const struct opt {
@@ -109,6 +111,9 @@ static const struct opt {
     {"iser_stag", O_ISER, 0, 0, 0},
     {"iser_pool", O_ISER, 0, 0, 0},
     {"iser_poll_us", O_ISER, 0, 0, 0},
+    {"engine", O_OFFLOAD, 0, 0, 0},
+    {"offload_slots", O_OFFLOAD, 0, 0, 0},
+    {"offload_arena", O_OFFLOAD, 0, 0, 0},
 #undef AT
 };
 
@@ -306,6 +311,7 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
     case O_DISCOVERY:
         return discovery_auth(v, &u->discovery_auth);
     case O_ISER:
+    case O_OFFLOAD:
         return -EINVAL; /* with another transport */
     case O_ISID:
         u->has_isid = true;
@@ -349,6 +355,8 @@ is_of_transport(const struct api_url *u, const char *key)
 {
     size_t len = strlen(u->cfg.transport);
 
+    if (offload_options_are_of(u->cfg.transport))
+        return offload_option_known(key, strlen(key));
     /* Those of iser are listed, so that others that look like one are told of as unknown. */
     return len > 0 && strcmp(u->cfg.transport, "tcp") != 0 &&
            (strcmp(u->cfg.transport, "iser") != 0 || opt_of(key) != NULL) &&
@@ -364,7 +372,8 @@ add_transport_option(struct api_url *u, const char *key, const char *value,
 {
     char *text = u->cfg.transport_options;
     size_t have = strlen(text), size = sizeof(u->cfg.transport_options);
-    struct iser_options ignored;
+    struct offload_options offload;
+    struct iser_options iser;
     int n;
 
     for (const char *c = value; *c != '\0'; c++) {
@@ -379,7 +388,9 @@ add_transport_option(struct api_url *u, const char *key, const char *value,
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "URL: the options of transport %s are longer than %d bytes",
                             u->cfg.transport, LOGIN_OPTIONS_MAX);
-    if (strcmp(u->cfg.transport, "iser") == 0 && iser_options_parse(text, &ignored, err) < 0)
+    if (strcmp(u->cfg.transport, "iser") == 0 && iser_options_parse(text, &iser, err) < 0)
+        return lunette_fail_prefix(err, -EINVAL, "URL");
+    if (offload_options_are_of(u->cfg.transport) && offload_options_read(text, &offload, err) < 0)
         return lunette_fail_prefix(err, -EINVAL, "URL");
     return 0;
 }
@@ -502,6 +513,9 @@ opt_fault(const struct opt *o, struct lunette_error *err)
     if (o->type == O_ISER)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "URL: option %s is for transport=iser", o->key);
+    if (o->type == O_OFFLOAD)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: option %s is for transport=offload_session", o->key);
     if (o->max > 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s%llu..%llu",
                             o->key, o->type == O_TEXT ? "text of length " : "",
@@ -537,7 +551,8 @@ parse_option(struct api_url *u, char *key, unsigned place, struct lunette_error 
         u->has_secret = true;
         return url_set_secret(&u->cfg.mutual, v, (size_t)len, err);
     }
-    if (v != NULL && (o == NULL || o->type == O_ISER) && is_of_transport(u, key))
+    if (v != NULL && (o == NULL || o->type == O_ISER || o->type == O_OFFLOAD) &&
+        is_of_transport(u, key))
         return add_transport_option(u, key, v, err);
     if (o == NULL)
         return url_unknown_option(u, key, v, place, err);

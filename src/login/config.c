@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "wire/iser_options.h"
+#include "wire/offload_options.h"
 #include "wire/params.h"
 #include "wire/text.h"
 
@@ -205,9 +206,12 @@ check_options(const struct login_config *cfg, struct lunette_error *err)
 {
     const char *at = cfg->transport_options;
     size_t own = strlen(cfg->transport);
+    struct offload_options ignored;
 
     if (strnlen(at, LOGIN_OPTIONS_MAX + 1) > LOGIN_OPTIONS_MAX)
         return config_fault(err, "the transport's options are longer than 255 bytes");
+    if (offload_options_are_of(cfg->transport))
+        return offload_options_parse(at, &ignored, err);
     while (*at != '\0') {
         size_t len = strcspn(at, "&"), name = strcspn(at, "=&");
 
@@ -222,32 +226,41 @@ check_options(const struct login_config *cfg, struct lunette_error *err)
     return login_options_check(cfg->transport_options, err);
 }
 
+/* One option, of whatever transport: those that are known here are judged. */
+static int
+check_option(const char *at, size_t len, struct lunette_error *err)
+{
+    size_t name = strcspn(at, "=&"), prefix = strcspn(at, "_");
+    struct offload_options offload;
+    struct iser_options iser;
+    char one[LOGIN_OPTIONS_MAX + 1];
+
+    if (name == len || ((prefix == 0 || prefix + 1 >= name) && !offload_option_known(at, name)))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "transport option \"%.*s\": want NAME=VALUE, where NAME begins with "
+                            "the name of a transport and an underscore, as iser_stag=pool, and "
+                            "a & before the next",
+                            len > 60 ? 60 : (int)len, at);
+    if (len > LOGIN_OPTIONS_MAX)
+        return config_fault(err, "the transport's options are longer than 255 bytes");
+    memcpy(one, at, len);
+    one[len] = '\0';
+    if (strncmp(one, "iser_", 5) == 0)
+        return iser_options_parse(one, &iser, err);
+    return offload_option_known(at, name) || strncmp(one, "offload_", 8) == 0
+               ? offload_options_read(one, &offload, err)
+               : 0;
+}
+
 int
 login_options_check(const char *text, struct lunette_error *err)
 {
     for (const char *at = text; *at != '\0';) {
-        size_t len = strcspn(at, "&"), name = strcspn(at, "=&"), prefix = strcspn(at, "_");
+        size_t len = strcspn(at, "&");
+        int r = check_option(at, len, err);
 
-        if (prefix == 0 || prefix + 1 >= name || name == len)
-            return lunette_fail(
-                err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                "transport option \"%.*s\": want NAME=VALUE, where NAME begins with "
-                "the name of a transport and an underscore, as iser_stag=pool, and "
-                "a & before the next",
-                len > 60 ? 60 : (int)len, at);
-        if (strncmp(at, "iser_", 5) == 0) {
-            struct iser_options ignored;
-            char one[LOGIN_OPTIONS_MAX + 1];
-            int r;
-
-            if (len > LOGIN_OPTIONS_MAX)
-                return config_fault(err, "the transport's options are longer than 255 bytes");
-            memcpy(one, at, len);
-            one[len] = '\0';
-            r = iser_options_parse(one, &ignored, err);
-            if (r < 0)
-                return r;
-        }
+        if (r < 0)
+            return r;
         at += len + (at[len] == '&');
     }
     return 0;

@@ -236,7 +236,7 @@ take_iface(const struct nodedb_record *r, const struct nodedb_record *node,
     if (nodedb_word_index(adapters, text, strlen(text)) >= 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "iface.transport_name is %s, which is a host bus adapter's: sessions "
-                            "here go over tcp or iser",
+                            "here go over tcp, iser or offload_session",
                             text);
     NODEDB_COPY(cfg->transport, text[0] != '\0' ? text : "tcp");
     e = need(r, NODEDB_IFACE_INITIATORNAME, buf, &text, err);

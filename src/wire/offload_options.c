@@ -64,8 +64,24 @@ take_option(const char *at, size_t len, struct offload_options *o, struct lunett
                         (int)strnlen(at, len < 32 ? len : 32), at);
 }
 
+bool
+offload_options_are_of(const char *transport)
+{
+    return strncmp(transport, "offload_", 8) == 0;
+}
+
+bool
+offload_option_known(const char *name, size_t len)
+{
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strlen(known[i].name) == len && memcmp(name, known[i].name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 int
-offload_options_parse(const char *text, struct offload_options *ret, struct lunette_error *err)
+offload_options_read(const char *text, struct offload_options *ret, struct lunette_error *err)
 {
     struct offload_options o = {.slots = OFFLOAD_OPT_SLOTS, .arena = OFFLOAD_OPT_ARENA};
 
@@ -79,6 +95,18 @@ offload_options_parse(const char *text, struct offload_options *ret, struct lune
         if (*at == '&')
             at++;
     }
+    *ret = o;
+    return 0;
+}
+
+int
+offload_options_parse(const char *text, struct offload_options *ret, struct lunette_error *err)
+{
+    struct offload_options o;
+    int r = offload_options_read(text, &o, err);
+
+    if (r < 0)
+        return r;
     if (o.engine[0] == '\0')
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "which engine is meant?  Add engine=PATH, the path of the socket that "

@@ -5,6 +5,7 @@
 #define WIRE_OFFLOAD_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -25,6 +26,13 @@ struct offload_options {
 /* Reads NAME=VALUE with & between them (ISCSI_PARAM_OPTIONS); NULL is the empty text.  0, or
  * -EINVAL with a sentence that says what is wrong and what would be right. */
 int offload_options_parse(const char *text, struct offload_options *ret, struct lunette_error *err);
+/* The same where not all may have been said yet: engine is "" where it has not. */
+int offload_options_read(const char *text, struct offload_options *ret, struct lunette_error *err);
+
+/* Are the options of the transport of that name these? */
+bool offload_options_are_of(const char *transport);
+/* Is name[0..len) the name of one of these? */
+bool offload_option_known(const char *name, size_t len);
 
 /* Do both mean the same engine, and memory of the same sizes? */
 bool offload_options_equal(const struct offload_options *a, const struct offload_options *b);
