@@ -136,6 +136,11 @@ void sim_bell_ring(struct sim *sim, int fd, uint64_t delay_ns);
 /* Reads the counter, which is 0 afterwards. */
 uint64_t sim_bell_read(struct sim *sim, int fd);
 
+/* A descriptor that listens already, as a service manager hands it over, for
+ * stream_adopt_listener or stream_adopt_packet_listener.  The process of l owns *ret_fd.  Whoever
+ * connects before it is adopted waits.  As stream_listen. */
+int sim_listening_fd(struct loop *l, const struct sock_addr *at, bool packets, int *ret_fd);
+
 /* Closes a descriptor, as one of stream_release that nobody has adopted. */
 void sim_close_fd(struct sim *sim, int fd);
 

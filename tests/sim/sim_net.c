@@ -122,7 +122,7 @@ rule_fits(const struct rule *r, const struct conn *c)
 static bool
 has_news(const struct sim_stream *s)
 {
-    if (s->closed || s->failed || s->cut_off)
+    if (s->closed || s->failed || s->cut_off || s->parked)
         return false;
     if (s->end == NULL)
         return !list_empty(&s->queue);
@@ -783,6 +783,7 @@ end_fd_closed(void *of)
         end_close(e);
 }
 
+static const struct sim_fd_ops listener_fd_ops;
 static const struct sim_fd_ops end_fd_ops = {.opened = end_fd_opened, .closed = end_fd_closed};
 
 int
@@ -813,6 +814,8 @@ sim_take_over(struct loop *pub, int fd, bool packets, const struct stream_events
     assert(ev != NULL);
     if (f == NULL)
         return -EBADF;
+    if (f->ops == &listener_fd_ops)
+        return -EINVAL;
     if (f->ops != &end_fd_ops)
         return -ENOTSOCK;
     e = f->of;
@@ -1036,6 +1039,15 @@ sim_hear(struct loop *pub, const struct sock_addr *at, bool packets, const struc
     return 0;
 }
 
+static void
+nobody_accepts(void *user, struct stream *s, const struct sock_addr *peer)
+{
+    (void)user;
+    (void)s;
+    (void)peer;
+    assert(false);
+}
+
 int
 sim_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev, void *user,
            struct stream **ret, struct sock_addr *ret_bound)
@@ -1043,17 +1055,73 @@ sim_listen(struct loop *l, const struct sock_addr *at, const struct stream_event
     return sim_hear(l, at, false, ev, user, ret, ret_bound);
 }
 
-/* No service manager hands over a listener. */
+static void
+listener_fd_opened(void *of)
+{
+    ((struct sim_stream *)of)->fds++;
+}
+
+/* The last descriptor goes: the listener with it, unless a stream has it. */
+static void
+listener_fd_closed(void *of)
+{
+    struct sim_stream *s = of;
+
+    if (--s->fds == 0 && s->parked)
+        sim_close(&s->pub);
+}
+
+static const struct sim_fd_ops listener_fd_ops = {.opened = listener_fd_opened,
+                                                  .closed = listener_fd_closed};
+
+int
+sim_listening_fd(struct loop *l, const struct sock_addr *at, bool packets, int *ret_fd)
+{
+    static const struct stream_events none = {.accepted = nobody_accepts};
+    struct stream *pub = NULL;
+    int r = sim_hear(l, at, packets, &none, NULL, &pub, NULL);
+
+    if (r < 0)
+        return r;
+    stream_of(pub)->parked = true;
+    *ret_fd = sim_fd_new(sim_of(l), &listener_fd_ops, stream_of(pub), sim_loop_of(l)->process);
+    return 0;
+}
+
+int
+sim_take_over_listener(struct loop *pub, int fd, bool packets, const struct stream_events *ev,
+                       void *user, struct stream **ret)
+{
+    struct sim_loop *l = sim_loop_of(pub);
+    struct sim_fd *f = sim_fd_find(l->sim, fd);
+    struct sim_stream *s;
+
+    assert(ev != NULL && ev->accepted != NULL);
+    if (f == NULL)
+        return -EBADF;
+    if (f->ops != &listener_fd_ops)
+        return -EINVAL;
+    s = f->of;
+    assert(s->parked); /* two streams of one listener are nobody's need */
+    if (s->packets != packets)
+        return -EPROTOTYPE;
+    s->parked = false;
+    loop_of(s)->streams--;
+    s->pub.loop = pub;
+    l->streams++;
+    s->ev = ev;
+    s->user = user;
+    sim_fd_close(l->sim, fd);
+    sim_queue_if_news(s);
+    *ret = &s->pub;
+    return 0;
+}
+
 int
 sim_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
                    struct stream **ret)
 {
-    (void)l;
-    (void)fd;
-    (void)ret;
-    (void)user;
-    assert(ev != NULL && ev->accepted != NULL);
-    return -EBADF;
+    return sim_take_over_listener(l, fd, false, ev, user, ret);
 }
 
 int

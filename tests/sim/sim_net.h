@@ -98,10 +98,12 @@ struct sim_stream {
     void *user;
     struct sock_addr at; /* of a listener */
     uint32_t id, lowat;
+    unsigned fds; /* of a listener */
     int connect_err;
     bool connecting, settled, failed;
     bool readable, out, want_write, closed;
     bool packets;
+    bool parked;  /* a listener that is a descriptor, and nobody's stream */
     bool cut_off; /* its process was killed: nothing that is done with it is heard */
 };
 
@@ -147,6 +149,8 @@ int sim_open(struct loop *l, const struct sock_addr *to, bool packets,
 int sim_hear(struct loop *l, const struct sock_addr *at, bool packets,
              const struct stream_events *ev, void *user, struct stream **ret,
              struct sock_addr *ret_bound);
+int sim_take_over_listener(struct loop *l, int fd, bool packets, const struct stream_events *ev,
+                           void *user, struct stream **ret);
 int sim_take_over(struct loop *l, int fd, bool packets, const struct stream_events *ev, void *user,
                   struct stream **ret);
 /* The process has been killed: its connections and listeners end. */

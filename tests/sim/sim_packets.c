@@ -76,6 +76,13 @@ sim_packets_adopt(struct loop *l, int fd, const struct stream_events *ev, void *
     return sim_take_over(l, fd, true, ev, user, ret);
 }
 
+static int
+sim_packets_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                           struct stream **ret)
+{
+    return sim_take_over_listener(l, fd, true, ev, user, ret);
+}
+
 static struct sim_packet *
 packet_of(struct sim *sim, const struct iovec *iov, int n, size_t len)
 {
@@ -222,7 +229,7 @@ const struct packet_ops sim_packet_ops = {
     .connect = sim_packets_connect,
     .listen = sim_packets_listen,
     .adopt = sim_packets_adopt,
-    .adopt_listener = sim_adopt_listener,
+    .adopt_listener = sim_packets_adopt_listener,
     .send = sim_packets_send,
     .recv = sim_packets_recv,
 };

@@ -336,6 +336,44 @@ test_shortage(void **state)
     pair_close(&p); /* before it is reaped */
 }
 
+/* Whoever connects before anybody has the listener waits; then it is as one's own. */
+static void
+test_listener_is_handed_over(void **state)
+{
+    struct sock_addr at;
+    struct stream *no = NULL;
+    int fd = -1, none = -1;
+    struct pair p;
+
+    (void)state;
+    pair_open(&p, 10);
+    stream_close(p.listener);
+    stream_close(p.sa);
+    stream_close(p.sb);
+    p.sa = p.sb = NULL;
+    p.got = p.ends = 0;
+    assert_int_equal(sock_addr_local("/run/other", 10, &at, NULL), 0);
+    assert_int_equal(sim_listening_fd(p.a, &at, true, &fd), 0);
+    assert_int_equal(sim_listening_fd(p.a, &at, false, &none), -EADDRINUSE);
+    assert_int_equal(stream_connect_packets(p.b, &at, &pair_events, &p, &p.sb), 0);
+    (void)sim_run_until(p.sim, NULL, NULL, LOOP_NS_PER_S);
+    assert_null(p.sa);
+    pair_give(&p, -1);
+    assert_int_equal(stream_adopt_listener(p.a, fd, &pair_listening, &p, &no), -EPROTOTYPE);
+    assert_int_equal(stream_adopt_packets(p.a, fd, &pair_events, &p, &no), -EINVAL);
+    assert_int_equal(stream_adopt_packet_listener(p.a, p.fa, &pair_listening, &p, &no), -EINVAL);
+    assert_int_equal(stream_adopt_packet_listener(p.a, fd, &pair_listening, &p, &p.listener), 0);
+    (void)sim_run_until(p.sim, NULL, NULL, LOOP_NS_PER_S);
+    assert_non_null(p.sa);
+    assert_int_equal(p.got, 1);
+    stream_close(p.listener);
+    assert_int_equal(sim_listening_fd(p.a, &at, true, &fd), 0);
+    loop_close_fd(p.a, fd); /* nobody has wanted it */
+    assert_int_equal(stream_listen_packets(p.a, &at, &pair_listening, &p, &p.listener), 0);
+    sim_process_kill(p.b);
+    pair_close(&p);
+}
+
 static void
 test_same_seed_same_end(void **state)
 {
@@ -369,9 +407,9 @@ main(void)
                                                 .reap = reap_other,
                                                 .runs = other_runs};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_killed_in_the_middle), cmocka_unit_test(test_calls_of_the_dead),
-        cmocka_unit_test(test_threads_die_together), cmocka_unit_test(test_shortage),
-        cmocka_unit_test(test_same_seed_same_end),
+        cmocka_unit_test(test_killed_in_the_middle),    cmocka_unit_test(test_calls_of_the_dead),
+        cmocka_unit_test(test_threads_die_together),    cmocka_unit_test(test_shortage),
+        cmocka_unit_test(test_listener_is_handed_over), cmocka_unit_test(test_same_seed_same_end),
     };
     int failed = 0;
 
