@@ -541,6 +541,19 @@ test_nothing_is_left(void **state)
     assert_int_equal(count_fds(), before);
 }
 
+/* Emulators of other processors do not have what rings them. */
+static bool
+has_bells(void)
+{
+    struct loop *l = new_loop();
+    int fd = -1, r = shm_bell_make(l, &fd);
+
+    assert_true(r == 0 || r == -EOPNOTSUPP);
+    loop_close_fd(l, fd);
+    loop_free(l);
+    return r == 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -572,6 +585,10 @@ main(int argc, char **argv)
 
     if (r != 0)
         return r;
+    if (!has_bells()) {
+        print_message("io_submit is not there, or forbidden: no bells\n");
+        return 77;
+    }
     factory.name = argv[1];
     failed = contract_shm_run(&factory);
     factory.name = "kernels before 6.5";
