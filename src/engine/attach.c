@@ -126,7 +126,8 @@ attach_take_fd(struct engine_attach *a, const struct iscsi_uevent *ev, struct lu
         return attach_fault(why, -EEXIST, "each descriptor is sent once, before ATTACH");
     }
     if (what == IPC_ENGINE_BELL_ENGINE || what == IPC_ENGINE_BELL_CLIENT) {
-        int r = shm_bell_check(a->site->loop, fd);
+        int r = what == IPC_ENGINE_BELL_ENGINE ? shm_bell_check_wait(a->site->loop, fd)
+                                               : shm_bell_check(a->site->loop, fd);
 
         if (r < 0) {
             loop_close_fd(a->site->loop, fd);

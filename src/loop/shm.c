@@ -243,7 +243,8 @@ bell_take(struct loop *l, int fd, uint64_t *ret_count)
 
 /* Whether fd is an eventfd that a read sets back to nothing.  One with EFD_SEMAPHORE only counts
  * down, so that its maker, who fills it once, would keep the loop of whoever watches it awake for
- * years; each read of it returns 1. */
+ * years; each read of it returns 1.  Nobody else reads a bell that we watch, or else it is the
+ * other side's own fault that it is not found to be one. */
 static int
 bell_is_plain(struct real_loop *l, int fd)
 {
@@ -265,6 +266,15 @@ bell_is_plain(struct real_loop *l, int fd)
 
 static int
 real_bell_check(struct loop *pub, int fd)
+{
+    struct real_loop *l = real_loop(pub);
+    int r = ringer_open(l);
+
+    return r == 0 ? ringer_ring(l, fd) : r;
+}
+
+static int
+real_bell_check_wait(struct loop *pub, int fd)
 {
     struct real_loop *l = real_loop(pub);
     int r = ringer_open(l);
@@ -493,4 +503,5 @@ const struct shm_ops real_shm_ops = {
     .process_watch = real_process_watch,
     .process_unwatch = real_process_unwatch,
     .dup = real_shm_dup,
+    .bell_check_wait = real_bell_check_wait,
 };

@@ -32,6 +32,7 @@ struct shm_ops {
                          struct shm_process **ret);
     void (*process_unwatch)(struct shm_process *p);
     int (*dup)(struct loop *l, int fd, int *ret_fd);
+    int (*bell_check_wait)(struct loop *l, int fd);
 };
 
 /* Tells whether the loop has this seam. */
@@ -79,14 +80,21 @@ shm_bell_make(struct loop *l, int *ret_fd)
     return l->shm != NULL ? l->shm->bell_make(l, ret_fd) : -EOPNOTSUPP;
 }
 
-/* Tells whether a descriptor that another process has sent is a bell that can never block whoever
- * rings or clears it: 0, or -EINVAL, or what shm_bell_make returns.  What the other does with it
- * later cannot change that.  A bell is rung by this: what had been rung before is not lost, but
- * whoever watches it is called once in vain where nothing had. */
+/* Tells whether a descriptor that another process has sent is a bell that can be rung: 0, or
+ * -EINVAL, or what shm_bell_make returns.  It is rung by this: what had been rung before is not
+ * lost, but whoever watches it is called once in vain where nothing had. */
 static inline int
 shm_bell_check(struct loop *l, int fd)
 {
     return l->shm != NULL ? l->shm->bell_check(l, fd) : -EOPNOTSUPP;
+}
+
+/* The same for a bell that is to be watched and cleared here, and by nobody else: it also tells
+ * -EINVAL for one that clearing does not silence, which would keep the loop awake. */
+static inline int
+shm_bell_check_wait(struct loop *l, int fd)
+{
+    return l->shm != NULL ? l->shm->bell_check_wait(l, fd) : -EOPNOTSUPP;
 }
 
 /* Rings a bell that was made or checked on this loop: one system call.  Cannot fail and does not

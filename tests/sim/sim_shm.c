@@ -543,4 +543,5 @@ const struct shm_ops sim_shm_ops = {
     .process_watch = sim_shm_process_watch,
     .process_unwatch = sim_shm_process_unwatch,
     .dup = sim_shm_dup,
+    .bell_check_wait = sim_shm_bell_check, /* all bells are silent when they are cleared */
 };

@@ -263,7 +263,7 @@ attach(struct fake_engine_client *c, const struct iscsi_uevent *ev)
     if (r == 0)
         r = shm_map(l, c->fd[IPC_ENGINE_ARENA], c->arena_size, &c->arena);
     if (r == 0)
-        r = shm_bell_check(l, c->fd[IPC_ENGINE_BELL_ENGINE]);
+        r = shm_bell_check_wait(l, c->fd[IPC_ENGINE_BELL_ENGINE]);
     if (r == 0)
         r = shm_bell_check(l, c->fd[IPC_ENGINE_BELL_CLIENT]);
     if (r == 0)

@@ -177,6 +177,7 @@ static const struct shm_ops fake_shm_ops = {
     .unmap = fake_shm_unmap,
     .bell_make = fake_bell_make,
     .bell_check = fake_bell_check,
+    .bell_check_wait = fake_bell_check,
     .bell_ring = fake_bell_ring,
     .bell_clear = fake_bell_clear,
 };
