@@ -214,14 +214,6 @@ login_on_step(struct loop_timer *t)
     login_post(l, LOGIN_EV_STEP);
 }
 
-void
-login_set_limit(struct iscsi_login *l, uint32_t ms)
-{
-    l->cfg.login_timeout_ms = ms;
-    l->until_ns = l->loop->now_ns + ms * LOOP_NS_PER_MS;
-    loop_timer_start(l->loop, &l->deadline, ms * LOOP_NS_PER_MS);
-}
-
 static void
 session_login_task(struct iscsi_login *l)
 {

@@ -34,6 +34,14 @@ portal_same(const struct portal *a, const struct portal *b)
     return a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
+void
+login_set_limit(struct iscsi_login *l, uint32_t ms)
+{
+    l->cfg.login_timeout_ms = ms;
+    l->until_ns = l->loop->now_ns + ms * LOOP_NS_PER_MS;
+    loop_timer_start(l->loop, &l->deadline, ms * LOOP_NS_PER_MS);
+}
+
 bool
 login_was_there(const struct iscsi_login *l, const struct portal *p)
 {

@@ -157,14 +157,12 @@ void login_replied(struct iscsi_login *l, const struct iscsi_reply *rep);
 /* A reply handler that only calls login_replied; user is the struct iscsi_login. */
 void login_on_reply(void *user, const struct iscsi_reply *rep);
 
+/* The whole login may take that long from now on. */
+void login_set_limit(struct iscsi_login *l, uint32_t ms);
+
 /* Has this login been at that portal already? */
 bool login_was_there(const struct iscsi_login *l, const struct portal *p);
 bool portal_same(const struct portal *a, const struct portal *b);
-
-/* ---- login.c ------------------------------------------------------------------------------- */
-
-/* The whole login may take that long from now on. */
-void login_set_limit(struct iscsi_login *l, uint32_t ms);
 
 /* ---- connect.c ----------------------------------------------------------------------------- */
 
