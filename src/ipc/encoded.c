@@ -256,6 +256,8 @@ encoded_reply(void *binding, const struct iscsi_reply *rep)
     int len;
 
     assert(p != NULL); /* one answer to each request */
+    if (rep->type == ISCSI_UEVENT_SET_CHAP) /* a secret came with it */
+        explicit_bzero(p->bytes, p->room);
     len = ipc_encode_reply(rep, p->bytes, IPC_MSG_MAX);
     assert(len > 0 && (uint32_t)len + data_len <= p->room);
     p->lane = IPC_LANE_REPLIES;
