@@ -236,6 +236,9 @@ args_note(struct adm_args *a, int opt, const char *arg)
     case 'C':
         a->submode = arg;
         return true;
+    case 'a':
+        a->ip = arg;
+        return true;
     case 'L':
         a->login_all = arg;
         return true;
@@ -335,11 +338,13 @@ args_one(struct adm_args *a, int opt, char *arg)
         return args_range("--seconds", arg, 1, UINT32_MAX, &a->seconds);
     case 'c':
         return args_range("--count", arg, 1, INT32_MAX, &a->count);
-    case 'b':
-    case 'i':
     case 'x':
+        return args_range("--index", arg, 0, INT32_MAX, &a->index);
+    case 'i':
+        return args_small("--interval", arg, INT32_MAX, &a->interval);
+    case 'b':
         return args_small(adm_option_name(opt), arg, INT32_MAX, &ignored);
-    default: /* of ping and flashnode, which do not get that far */
+    default: /* --portal_type, which the address of a record says by itself */
         return 0;
     }
 }
@@ -399,7 +404,7 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
     const char *mode_word = NULL;
     int opt, r = 0;
 
-    *a = (struct adm_args){.mode = ADM_MODE_NONE, .sid = -1, .lun = -1, .level = -1};
+    *a = (struct adm_args){.mode = ADM_MODE_NONE, .sid = -1, .lun = -1, .index = -1, .level = -1};
     a->values = adm_made(json_array());
     if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
         adm_options_print(stdout);

@@ -69,18 +69,20 @@ struct adm_args {
     const char *target, *type, *host, *submode;
     const char *ifaces[ADM_IFACES_MAX];
     unsigned ifaces_count;
-    json_t *values;   /* [[name, value], ...] of -n and -v; owned */
-    const char *name; /* of a pair that is not complete */
-    char *value;      /* likewise */
-    int64_t sid, lun; /* -1: not given */
-    int level;        /* of -P; -1: not given */
+    json_t *values;          /* [[name, value], ...] of -n and -v; owned */
+    const char *name;        /* of a pair that is not complete */
+    char *value;             /* likewise */
+    int64_t sid, lun, index; /* -1: not given */
+    int level;               /* of -P; -1: not given */
     int debug;
     bool rescan, discover, login, logout, stats, show, no_wait, kill;
     const char *login_all, *logout_all;
     bool json, why, unexport, read_only, no_start, leases_only, histogram;
     bool flight, no_payload;
     const char *capture;    /* the file; NULL: none */
-    int64_t seconds, count; /* of the capture; 0: not given */
+    const char *ip;         /* of ping; NULL: not given */
+    int interval;           /* of ping, in seconds */
+    int64_t seconds, count; /* of the capture, count of ping, too; 0: not given */
     const char *export_kind, *root, *instance;
     const char *release; /* the owner */
     char *lease_owner;   /* owned; NULL: not given */
