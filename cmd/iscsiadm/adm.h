@@ -139,4 +139,10 @@ int adm_mode_iface(struct adm *adm);
 int adm_mode_host(struct adm *adm);
 int adm_mode_fw(struct adm *adm);
 
+/* mode_engine.c: -m host with --submode. */
+int adm_mode_engine(struct adm *adm);
+/* Adds the engines that --host means, or all of them, to the result of a list of hosts, and prints
+ * them unless JSON is wanted.  Returns how many there are. */
+unsigned adm_list_engines(struct adm *adm, json_t *result);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsiadm -m host and -m fw: SCSI hosts, of which each session has one, and what the firmware
- * says. */
+/* iscsiadm -m host and -m fw: SCSI hosts, of which each session has one, and engines beside them;
+ * and what the firmware says. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +14,8 @@ host_chosen(const struct adm_args *a, const json_t *h)
 {
     if (a->host == NULL)
         return true;
+    if (strchr(a->host, '/') != NULL) /* an engine */
+        return false;
     if (strchr(a->host, ':') != NULL)
         return strcasecmp(a->host, adm_text(h, "hwaddress")) == 0;
     return strtoll(a->host, NULL, 10) == adm_number(h, "number");
@@ -22,7 +24,7 @@ host_chosen(const struct adm_args *a, const json_t *h)
 static bool
 host_is_named(const char *host)
 {
-    return strchr(host, ':') != NULL ||
+    return strchr(host, ':') != NULL || strchr(host, '/') != NULL ||
            (host[0] != '\0' && strspn(host, "0123456789") == strlen(host));
 }
 
@@ -117,17 +119,19 @@ host_show(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
     json_t *result, *hosts;
+    unsigned engines;
     int r = adm_read(adm, "host.list", NULL, NO_HOSTS, &result);
 
     if (r != 0)
         return r;
     hosts = hosts_chosen(a, result);
     adm_put(result, "hosts", json_incref(hosts));
+    if (!a->json)
+        print_hosts(adm, hosts, a->level);
+    engines = adm_list_engines(adm, result);
     if (a->json)
         r = adm_print_json(result);
-    else
-        print_hosts(adm, hosts, a->level);
-    if (json_array_size(hosts) == 0) {
+    if (json_array_size(hosts) == 0 && engines == 0) {
         adm_error(NO_HOSTS);
         r = MANAGE_NOT_FOUND;
     }
@@ -142,14 +146,17 @@ adm_mode_host(struct adm *adm)
     const struct adm_args *a = &adm->args;
     int r;
 
-    if (a->submode != NULL || (a->ops & ~(unsigned)ADM_SHOW) != 0) {
-        adm_error("%s is something that offload adapters have, and there is none",
-                  a->submode != NULL ? a->submode : "that");
+    if (a->submode != NULL)
+        return adm_mode_engine(adm);
+    if ((a->ops & ~(unsigned)ADM_SHOW) != 0) {
+        adm_error("that is something that offload adapters have, and there is none");
         return MANAGE_NOT_SUPPORTED;
     }
     r = adm_check_level(a, 4);
     if (r == 0 && a->host != NULL && !host_is_named(a->host)) {
-        adm_error("--host wants the number of a host or its hardware address, not '%s'", a->host);
+        adm_error("--host wants the number of a host or its hardware address, or the path of an "
+                  "engine's socket, not '%s'",
+                  a->host);
         r = MANAGE_INVALID;
     }
     return r == 0 ? host_show(adm) : r;
