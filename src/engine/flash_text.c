@@ -238,6 +238,13 @@ flash_take_number(const struct flash_key *k, const char *value, void *at, struct
         r = flash_number(k, value, k->as == AS_I32 ? -1 : (int64_t)k->min, k->max, &n, err);
     if (r < 0)
         return r;
+    /* What is sent lies in the memory of a client, who may change it between its digest and the
+     * wire, and the connection that is lost by that is everybody's. */
+    if (k->at == LOGIN(data_digest) && n != 0)
+        return flash_want(k, value,
+                          "clients could break the session of all with digests of their data: only "
+                          "0 is possible",
+                          err);
     if (k->as == AS_BOOL)
         *(bool *)at = n != 0;
     else if (k->as == AS_DIGEST)

@@ -163,7 +163,7 @@ test_text(void **state)
                               "flashnode.conn[0].port = 3261\n"
                               "flashnode.conn[0].transport_name = iser\n"
                               "flashnode.conn[0].header_digest_en = 1\n"
-                              "flashnode.conn[0].data_digest_en = 1\n"
+                              "flashnode.conn[0].data_digest_en = 0\n"
                               "flashnode.conn[0].max_recv_dlength = 65536\n"
                               "flashnode.conn[0].keepalive_tmo = 9\n"
                               "flashnode.conn[0].login_tmo = 11\n"
@@ -212,6 +212,7 @@ test_text_refused(void **state)
         {"flashnode.session.isid = ", "12 hex"},
         {"flashnode.session.chap_out_idx = 256", "0 to 255"},
         {"flashnode.conn[0].port = 0", "1 to 65535"},
+        {"flashnode.conn[0].data_digest_en = 1", "only 0 is possible"},
         {"flashnode.conn[0].port = 65536", "1 to 65535"},
         {"flashnode.conn[0].ipaddress = 1.2.3.4 x", "blanks"},
         {"flashnode.conn[0].transport_name = ", "transport"},
