@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,11 +15,12 @@
 #include "cmd/iscsi-engine/args.h"
 #include "cmd/iscsi-engine/confine.h"
 
-#define EXIT_USAGE  2
-#define HUNG_MS     5000 /* beyond the time that the loops have for their end */
-#define BEATS       4    /* signs of life in the time of the watchdog */
-#define LOG_MORE    16   /* bytes of a line beyond its text and its program's name */
-#define ENGINE_ROOM 8    /* descriptors: a client with its memory and bells, and a session */
+#define EXIT_USAGE   2
+#define IDENTITY_MAX 4352 /* bytes: a path, and that of a socket behind it */
+#define HUNG_MS      5000 /* beyond the time that the loops have for their end */
+#define BEATS        4    /* signs of life in the time of the watchdog */
+#define LOG_MORE     16   /* bytes of a line beyond its text and its program's name */
+#define ENGINE_ROOM  8    /* descriptors: a client with its memory and bells, and a session */
 
 /* What the thread needs that waits for signals, and what is told of the loops. */
 struct engine_watched {
@@ -70,6 +72,31 @@ engine_make(const struct engine_config *cfg, struct engine **ret, struct lunette
                         "no descriptors are left for sessions: raise the limit (ulimit -n)");
 }
 
+/* The path of the socket, from the root: what the engine that comes after this one has as well. */
+static const char *
+engine_identity(const struct engine_config *cfg, struct sock_addr *at, char text[IDENTITY_MAX])
+{
+    const char *path;
+    size_t len = 0;
+
+    if (cfg->at == NULL) {
+        at->len = sizeof(at->ss);
+        if (getsockname(cfg->fd, (void *)&at->ss, &at->len) < 0)
+            return NULL;
+    }
+    path = sock_addr_path(at);
+    if (path == NULL)
+        return NULL;
+    if (path[0] != '/') {
+        if (getcwd(text, IDENTITY_MAX - SOCK_PATH_MAX - 2) == NULL)
+            return NULL;
+        len = strlen(text);
+        text[len++] = '/';
+    }
+    memcpy(text + len, path, strlen(path) + 1);
+    return text;
+}
+
 static int
 engine_serve(const struct engine_args *a, const struct log *log, struct lunette_error *err)
 {
@@ -88,9 +115,12 @@ engine_serve(const struct engine_args *a, const struct log *log, struct lunette_
                                 .alive = engine_is_alive,
                                 .beat_ms = service_watchdog_ms() / BEATS,
                                 .user = &w};
-    struct sock_addr at;
+    static char identity[IDENTITY_MAX];
+    struct sock_addr at = {.len = 0};
     int r = daemon_listener(a->socket, &at, &cfg.at, &cfg.fd, err);
 
+    if (r == 0)
+        cfg.identity = engine_identity(&cfg, &at, identity);
     if (r == 0)
         r = engine_make(&cfg, &w.engine, err);
     if (r < 0)

@@ -139,6 +139,7 @@ engine_loop_new(struct engine *e, unsigned i, struct lunette_error *err)
     const struct engine_node_config cfg = {.registry = &e->registry,
                                            .ids = e->ids,
                                            .state = e->cfg.state,
+                                           .identity = e->cfg.identity,
                                            .index = i,
                                            .loops = e->cfg.loops,
                                            .fixed = e->cfg.fixed,

@@ -25,7 +25,10 @@ struct engine_config {
     int fd;
     unsigned loops; /* 1..CREW_LOOPS_MAX */
     struct loop_config loop;
-    const char *state;  /* folder of the tables; NULL: they are in memory only */
+    const char *state; /* folder of the tables; NULL: they are in memory only */
+    /* What names this engine and none beside it, and its successor as well: the path of its socket.
+     * NULL: nothing does. */
+    const char *identity;
     bool fixed;         /* clients cannot add to the table of targets */
     const uid_t *allow; /* users whose processes are let in beside our own and root's */
     unsigned nallow;

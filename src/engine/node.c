@@ -203,6 +203,8 @@ engine_node_new(struct loop *l, const struct engine_node_config *cfg, struct eng
     r = engine_flash_open(l, cfg->state, &n->site.flash, err);
     if (r == 0) {
         engine_flash_share(n->site.flash, cfg->index, cfg->loops);
+        if (cfg->identity != NULL)
+            engine_flash_set_identity(n->site.flash, cfg->identity);
         r = engine_logins_new(l, cfg->registry, cfg->ids, n->site.flash, &n->site.logins, err);
     }
     if (r < 0) {

@@ -21,6 +21,7 @@ struct engine_node_config {
     const struct transport_registry *registry; /* borrowed, shared by all loops, as ids are */
     struct dp_ids *ids;
     const char *state;     /* folder of the tables, locked; NULL: they are in memory only */
+    const char *identity;  /* names the engine (engine_flash_set_identity); NULL: nothing does */
     uint32_t index, loops; /* this loop, of so many */
     bool fixed;            /* a client cannot add to the table of targets */
     uint32_t pid;
