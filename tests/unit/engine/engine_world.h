@@ -13,8 +13,9 @@
 
 #define EW_TARGET    "iqn.2026-01.org.example:disk"
 #define EW_INITIATOR "iqn.2026-01.org.example:host"
-#define EW_KEPT      256 /* replies and events that are remembered */
+#define EW_KEPT      128 /* replies and events that are remembered */
 #define EW_CLIENTS   4
+#define EW_ARENA     65536 /* bytes */
 
 struct ew_client {
     struct engine_attach *a; /* NULL: it is gone */
@@ -85,7 +86,9 @@ ew_empty(void *user)
 static inline void
 ew_begin(uint64_t seed)
 {
-    memset(&ew, 0, sizeof(ew));
+    for (unsigned i = 0; i < EW_CLIENTS; i++)
+        ew.client[i].a = NULL; /* the rest is cleared when it comes: it is large */
+    ew.emptied = 0;
     fake_shm_init(&ew.w, seed);
     fake_logins_init(&ew.w.f.l);
     ew.site = (struct engine_site){
@@ -183,10 +186,10 @@ ew_up(unsigned i, uint32_t slots)
 
     assert_non_null(c);
     assert_int_equal(ew_hello(c), 0);
-    ring_client_init(&c->c, &ew.w, slots, 1 << 20);
+    ring_client_init(&c->c, &ew.w, slots, EW_ARENA);
     for (unsigned k = 0; k < IPC_ENGINE_FDS; k++)
         assert_int_equal(ew_send_fd(c, (enum ipc_engine_fd)k, c->c.fd[k]), 0);
-    assert_int_equal(ew_attach(c, IPC_ENGINE_SESSION, slots, 1 << 20), 0);
+    assert_int_equal(ew_attach(c, IPC_ENGINE_SESSION, slots, EW_ARENA), 0);
     return c;
 }
 

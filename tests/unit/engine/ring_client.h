@@ -7,7 +7,7 @@
 
 #include "offload/entry.h"
 
-#define CLIENT_ANSWERS 4096
+#define CLIENT_ANSWERS 1024
 
 struct ring_client {
     struct fake_shm *w;
