@@ -178,5 +178,6 @@ main(int argc, char **argv)
     if (r == 0)
         return EXIT_SUCCESS;
     log_line(&log, LOG_LEVEL_ERROR, "%s", err.msg);
-    return err.domain == LUNETTE_DOM_USAGE ? EXIT_USAGE : EXIT_FAILURE;
+    /* That another engine has the tables is no mistake of the command line. */
+    return err.domain == LUNETTE_DOM_USAGE && r != -EBUSY ? EXIT_USAGE : EXIT_FAILURE;
 }
