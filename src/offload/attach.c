@@ -116,13 +116,14 @@ attach_log(const struct offload_attach *at)
     log_line(at->loop->log, LOG_LEVEL_WARN, "%s", at->why.msg);
 }
 
-/* The next try is later than the one before, unless the attachment has held for a while. */
+/* The next try is later than the one before, unless the engine has served us, or the attachment has
+ * held for a while. */
 static void
 attach_back_off(struct offload_attach *at)
 {
     uint64_t steady = (uint64_t)OFFLOAD_RETRY_MAX * LOOP_NS_PER_MS;
 
-    if (at->up_ns != 0 && at->loop->now_ns - at->up_ns >= steady)
+    if (at->up_ns != 0 && (at->looked_ns > at->up_ns || at->loop->now_ns - at->up_ns >= steady))
         at->retry_ms = 0;
     at->retry_ms = at->retry_ms == 0 ? OFFLOAD_RETRY_MS : 2 * at->retry_ms;
     if (at->retry_ms > OFFLOAD_RETRY_MAX)
