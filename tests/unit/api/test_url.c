@@ -225,6 +225,18 @@ test_transport_options(void **state)
     assert_int_equal(url_parse("iscsi://h/" IQN "?transport=mine&mine_x=", &u, NULL), 0);
     assert_string_equal(u.cfg.transport_options, "mine_x=");
     url_wipe(&u);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?offload_arena=8M&engine=%2frun/e"
+                               "&transport=offload_session&timeout=5",
+                               &u, NULL),
+                     0);
+    assert_string_equal(u.cfg.transport_options, "offload_arena=8M&engine=/run/e");
+    url_wipe(&u);
+    fails("iscsi://h/" IQN "?engine=/run/e", "option engine is for transport=offload_session");
+    fails("iscsi://h/" IQN "?transport=iser&offload_slots=9", "is for transport=offload_session");
+    fails("iscsi://h/" IQN "?transport=offload_session&engine=run/e", "begins with a slash");
+    fails("iscsi://h/" IQN "?transport=offload_session&offload_slots=7", "want 8..1024");
+    fails("iscsi://h/" IQN "?transport=offload_session&offload_arena=4095k", "size of 4M..1G");
+    fails("iscsi://h/" IQN "?transport=offload_session&offload_ring=2", "unknown option");
     assert_int_equal(url_parse("iscsi://h/" IQN "?transport=iser", &u, NULL), 0);
     assert_string_equal(u.cfg.transport_options, "");
     url_wipe(&u);
