@@ -78,7 +78,8 @@ struct conform_member {
     /* Returns a transport that is not linked in, or NULL: it is not here, and its tests are
      * skipped. Called once. */
     const struct iscsi_transport *(*find)(void);
-    const char *options; /* of a URL that has it: "transport=NAME", or "" */
+    const char *options;    /* of a URL that has it: "transport=NAME", or "" */
+    const char *ep_options; /* the transport's own of them; NULL: it has none */
     /* May be NULL: makes what carries the transport, once w->ctx is there, and ends it before
      * w->ctx does. */
     void (*begin)(struct conform_world *w);

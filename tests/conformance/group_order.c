@@ -31,19 +31,13 @@ perform(enum op op)
     switch (op) {
     case STOP_RECOVER:
     case STOP_TERM:
-        if (o.n.c != NULL)
-            iscsi_conn_stop(o.n.c, op == STOP_TERM ? STOP_CONN_TERM : STOP_CONN_RECOVER);
+        conform_nexus_stop(&o.n, op == STOP_TERM ? STOP_CONN_TERM : STOP_CONN_RECOVER);
         break;
     case DESTROY_CONN:
-        if (o.n.c != NULL)
-            iscsi_conn_teardown(o.n.c);
-        o.n.c = NULL;
+        conform_nexus_drop_conn(&o.n);
         break;
     case DESTROY_SESSION:
-        if (o.n.s != NULL)
-            iscsi_session_teardown(o.n.s);
-        o.n.s = NULL;
-        o.n.c = NULL;
+        conform_nexus_drop(&o.n);
         break;
     case OPS:
         break;
@@ -173,7 +167,8 @@ conform_group_order(void)
             run_order(point, code, true);
         }
     }
-    conform_table_orders(&o.w);
+    if (conform_tt->session_ops == NULL)
+        conform_table_orders(&o.w);
     conform_close(&o.w);
 }
 
@@ -202,7 +197,7 @@ unbind(enum iscsi_stop how, const char *zero_copy)
     memset(o.w.disk, 0, CONFORM_DISK);
     conform_nexus_new(&o.n, &o.w);
     conform_nexus_bind(&o.n);
-    CONFORM_OK(iscsi_set_param(o.n.c, ISCSI_PARAM_ZERO_COPY, zero_copy, &err), err);
+    CONFORM_OK(conform_nexus_set(&o.n, ISCSI_PARAM_ZERO_COPY, zero_copy, &err), err);
     conform_nexus_login(&o.n);
     conform_path_deafen(o.w.path, true);
     mem = malloc((size_t)WRITES * LARGE);
@@ -216,11 +211,11 @@ unbind(enum iscsi_stop how, const char *zero_copy)
     conform_wait_ms(&o.w, 5);
     for (uint32_t i = 0; i < WRITES; i++)
         assert_int_equal(cmd[i].done, 0);
-    iscsi_conn_stop(o.n.c, how);
-    iscsi_conn_stop(o.n.c, how);
+    conform_nexus_stop(&o.n, how);
+    conform_nexus_stop(&o.n, how);
     if (how == STOP_CONN_RECOVER) { /* the session waits: its end ends them */
         CONFORM_UNTIL(&o.w, o.n.downs == 1);
-        iscsi_conn_stop(o.n.c, STOP_CONN_TERM);
+        conform_nexus_stop(&o.n, STOP_CONN_TERM);
     }
     for (uint32_t i = 0; i < WRITES; i++) {
         CONFORM_UNTIL(&o.w, cmd[i].done > 0);

@@ -92,7 +92,7 @@ conform_group_params(void)
     for (unsigned i = 0; i < sizeof(late) / sizeof(late[0]); i++) {
         struct lunette_error err = LUNETTE_INIT(err);
 
-        assert_int_equal(iscsi_set_param(p.n.c, late[i].p, late[i].value, &err), late[i].r);
+        assert_int_equal(conform_nexus_set(&p.n, late[i].p, late[i].value, &err), late[i].r);
         assert_int_equal(err.code, late[i].r);
         assert_true(late[i].r == 0 || strlen(err.msg) > 5);
         there_and_back(i + 1);
@@ -109,10 +109,9 @@ conform_group_params(void)
 static struct iscsi_stats
 stats_now(void)
 {
-    struct iscsi_stats s = p.n.c->stats;
+    struct iscsi_stats s = {0};
 
-    if (p.n.c->tt->get_stats != NULL)
-        p.n.c->tt->get_stats(p.n.c, &s);
+    p.n.ops->get_stats(p.n.c, &s);
     return s;
 }
 
@@ -132,7 +131,7 @@ ping_once(void)
 
     bhs_init(&h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
     h.nop_out.ttt = put32(ISCSI_TAG_RSVD);
-    CONFORM_OK(iscsi_conn_send_pdu(p.n.c, &h.h, p.out, 100, &err), err);
+    CONFORM_OK(p.n.ops->send_pdu(p.n.c, &h.h, p.out, 100, &err), err);
     CONFORM_UNTIL(&p.w, p.n.answers > before);
 }
 

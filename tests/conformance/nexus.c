@@ -11,7 +11,7 @@
 /* ---- what the session tells ------------------------------------------------------------------ */
 
 static void
-on_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len)
+on_pdu(void *user, void *c, const struct bhs *hdr, const void *data, uint32_t len)
 {
     struct conform_nexus *n = user;
 
@@ -26,7 +26,7 @@ on_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data
 }
 
 static void
-on_error(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss)
+on_error(void *user, void *c, const struct dp_conn_loss *loss)
 {
     (void)c;
     assert_true(loss->why.code < 0 && loss->why.msg[0] != '\0');
@@ -34,7 +34,7 @@ on_error(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss)
 }
 
 static void
-on_down(void *user, struct iscsi_conn *c)
+on_down(void *user, void *c)
 {
     (void)c;
     ((struct conform_nexus *)user)->downs++;
@@ -52,17 +52,28 @@ on_state(void *user, enum scsi_host_state state, const struct lunette_error *why
 }
 
 static void
-on_freed(void *user, uint32_t sid)
+on_freed(void *user)
 {
-    (void)sid;
     ((struct conform_nexus *)user)->freed++;
 }
 
-static const struct iscsi_session_events session_events = {.recv_pdu = on_pdu,
-                                                           .conn_error = on_error,
-                                                           .conn_down = on_down,
-                                                           .state = on_state,
-                                                           .freed = on_freed};
+static void
+on_login(void *user, void *c, const struct lunette_error *why)
+{
+    struct conform_nexus *n = user;
+
+    assert_ptr_equal(c, n->c);
+    assert_true(why == NULL || (why->code < 0 && why->msg[0] != '\0'));
+    n->logins += why == NULL;
+    n->refusals += why != NULL;
+}
+
+static const struct dp_session_events session_events = {.recv_pdu = on_pdu,
+                                                        .conn_error = on_error,
+                                                        .conn_down = on_down,
+                                                        .state = on_state,
+                                                        .freed = on_freed,
+                                                        .login_state = on_login};
 
 static void
 host_restart(void *user)
@@ -98,22 +109,99 @@ static const struct scsi_host_events host_events = {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void
+adapter_failed(struct iscsi_host *h, enum iscsi_err err, const char *why)
+{
+    (void)h;
+    (void)err;
+    fail_msg("the adapter has failed: %s", why);
+}
+
+static const struct iscsi_upcalls adapter_upcalls = {.version = ISCSI_TRANSPORT_VERSION,
+                                                     .size = sizeof(struct iscsi_upcalls),
+                                                     .host_failure = adapter_failed};
+
+static void
+adapter_begin(struct conform_nexus *n)
+{
+    const struct iscsi_transport *tt = conform_tt;
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    if (tt->create_host == NULL)
+        return;
+    n->adapter = (struct iscsi_host){.tt = tt, .up = &adapter_upcalls, .loop = n->w->loop};
+    n->adapter.dd_data = calloc(1, tt->host_size + 1);
+    assert_non_null(n->adapter.dd_data);
+    CONFORM_OK(tt->create_host(&n->adapter, &err), err);
+}
+
+static void
+adapter_end(struct conform_nexus *n)
+{
+    if (n->adapter.tt == NULL)
+        return;
+    n->adapter.tt->destroy_host(&n->adapter);
+    free(n->adapter.dd_data);
+    n->adapter.tt = NULL;
+}
+
+int
+conform_nexus_set(struct conform_nexus *n, enum iscsi_param p, const char *value,
+                  struct lunette_error *err)
+{
+    return n->ops->set_param(n->c, p, value, err);
+}
+
 void
 conform_nexus_new(struct conform_nexus *n, struct conform_world *w)
 {
-    struct iscsi_session_config cfg = {
-        .sid = 1, .initial_cmdsn = 0xfffffff0, .cmds_max = 64, .ev = &session_events, .user = n};
+    struct dp_session_config cfg = {.loop = w->loop,
+                                    .tt = conform_tt,
+                                    .sid = 1,
+                                    .initial_cmdsn = 0xfffffff0,
+                                    .cmds_max = 64,
+                                    .ev = &session_events,
+                                    .user = n};
     struct lunette_error err = LUNETTE_INIT(err);
 
     memset(n, 0, sizeof(*n));
     n->w = w;
-    CONFORM_OK(iscsi_session_setup(w->loop, conform_tt, &cfg, &n->s, &err), err);
-    n->host = iscsi_session_host(n->s);
+    n->ops = conform_tt->session_ops != NULL ? conform_tt->session_ops : &dp_iscsi_session_ops;
+    adapter_begin(n);
+    cfg.host = n->adapter.tt != NULL ? &n->adapter : NULL;
+    CONFORM_OK(n->ops->create(&cfg, &n->s, &n->host, &err), err);
     n->host->ev = &host_events;
     n->host->ev_user = n;
-    CONFORM_OK(iscsi_conn_setup(n->s, 1, &n->c, &err), err);
-    CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_RECOVERY_TMO, "60", &err), err);
-    CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_PING_INTERVAL_MS, "0", &err), err);
+    CONFORM_OK(n->ops->create_conn(n->s, 1, &n->c, &err), err);
+    CONFORM_OK(conform_nexus_set(n, ISCSI_PARAM_RECOVERY_TMO, "60", &err), err);
+    CONFORM_OK(conform_nexus_set(n, ISCSI_PARAM_PING_INTERVAL_MS, "0", &err), err);
+}
+
+void
+conform_nexus_stop(struct conform_nexus *n, enum iscsi_stop how)
+{
+    if (n->c != NULL)
+        n->ops->stop_conn(n->c, how);
+}
+
+void
+conform_nexus_drop_conn(struct conform_nexus *n)
+{
+    void *c = n->c;
+
+    n->c = NULL;
+    if (c != NULL)
+        n->ops->destroy_conn(c);
+}
+
+void
+conform_nexus_drop(struct conform_nexus *n)
+{
+    void *s = n->s;
+
+    n->s = n->c = NULL;
+    if (s != NULL)
+        n->ops->teardown(s);
 }
 
 struct waiting {
@@ -168,7 +256,11 @@ endpoint_begin(struct conform_nexus *n)
     static uint64_t ids;
 
     conform_nexus_disconnect(n); /* of the bind before */
-    n->ep = (struct iscsi_endpoint){.tt = tt, .loop = n->w->loop, .id = ++ids};
+    n->ep = (struct iscsi_endpoint){.tt = tt,
+                                    .host = n->adapter.tt != NULL ? &n->adapter : NULL,
+                                    .loop = n->w->loop,
+                                    .id = ++ids,
+                                    .options = n->w->row->member->ep_options};
     n->ep.dd_data = calloc(1, tt->ep_size + 1);
     assert_non_null(n->ep.dd_data);
     n->ep_err = 1;
@@ -194,7 +286,7 @@ conform_nexus_bind(struct conform_nexus *n)
     struct lunette_error err = LUNETTE_INIT(err);
     int64_t eph = conform_nexus_connect(n);
 
-    CONFORM_OK(iscsi_conn_bind(n->c, eph, n->ep_there ? &n->ep : NULL, true, &err), err);
+    CONFORM_OK(n->ops->bind_conn(n->c, eph, n->ep_there ? &n->ep : NULL, true, &err), err);
     n->binds++;
 }
 
@@ -265,27 +357,27 @@ agree(struct conform_nexus *n, const char *key, enum iscsi_param p)
         const char *pair = (char *)n->text + at;
 
         if (strncmp(pair, key, len) == 0 && pair[len] == '=')
-            CONFORM_OK(iscsi_set_param(n->c, p, pair + len + 1, &err), err);
+            CONFORM_OK(conform_nexus_set(n, p, pair + len + 1, &err), err);
     }
 }
 
-void
-conform_nexus_login(struct conform_nexus *n)
+/* The exchange of a transport whose logins are ours. */
+static void
+exchange(struct conform_nexus *n)
 {
     struct lunette_error err = LUNETTE_INIT(err);
-    unsigned before = n->answers, lost = n->errors, tries = 0;
-    struct conform_cmd ready;
+    unsigned before = n->answers, lost = n->errors;
     char text[sizeof(rdma_keys) + 64];
     uint32_t len;
     union bhs_any h;
-    uint32_t most = n->s->tt->max_recv_dlength < SEGMENT ? n->s->tt->max_recv_dlength : SEGMENT;
+    uint32_t most = conform_tt->max_recv_dlength < SEGMENT ? conform_tt->max_recv_dlength : SEGMENT;
 
     bhs_init(&h, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE,
              bhs_login_flags(ISCSI_STAGE_OPERATIONAL, ISCSI_STAGE_FFP, ISCSI_LOGIN_TRANSIT));
     memcpy(h.login_req.isid, "\x80\0\0\0\0\1", 6);
-    h.login_req.cid = put16(n->c->cid);
+    h.login_req.cid = put16(1);
     len = conform_login_text(text, sizeof(text), most);
-    CONFORM_OK(iscsi_conn_send_pdu(n->c, &h.h, text, len, &err), err);
+    CONFORM_OK(n->ops->send_pdu(n->c, &h.h, text, len, &err), err);
     CONFORM_UNTIL(n->w, n->answers > before || n->errors > lost);
     assert_int_equal(n->answers, before + 1);
     assert_int_equal(pdu_opcode(&n->answer.h), ISCSI_OP_LOGIN_RSP);
@@ -300,8 +392,39 @@ conform_nexus_login(struct conform_nexus *n)
     agree(n, "MaxBurstLength", ISCSI_PARAM_MAX_BURST);
     agree(n, "MaxOutstandingR2T", ISCSI_PARAM_MAX_R2T);
     (void)snprintf(text, sizeof(text), "%u", most);
-    CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_MAX_RECV_DLENGTH, text, &err), err);
-    CONFORM_OK(iscsi_conn_start(n->c, &err), err);
+    CONFORM_OK(conform_nexus_set(n, ISCSI_PARAM_MAX_RECV_DLENGTH, text, &err), err);
+    CONFORM_OK(n->ops->start_conn(n->c, &err), err);
+}
+
+/* The adapter is told whom to log in to, and tells when it has. */
+static void
+have_it_log_in(struct conform_nexus *n)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    unsigned before = n->logins, refused = n->refusals;
+    char text[64];
+
+    CONFORM_OK(conform_nexus_set(n, ISCSI_PARAM_PORTAL,
+                                 sock_addr_format(&n->w->portal, text, sizeof(text)), &err),
+               err);
+    CONFORM_OK(conform_nexus_set(n, ISCSI_PARAM_INITIATOR_NAME, CONFORM_NAME, &err), err);
+    CONFORM_OK(conform_nexus_set(n, ISCSI_PARAM_TARGET_NAME, CONFORM_NODE, &err), err);
+    CONFORM_OK(n->ops->start_conn(n->c, &err), err);
+    CONFORM_UNTIL(n->w, n->logins > before || n->refusals > refused);
+    assert_int_equal(n->refusals, refused);
+    CONFORM_UNTIL(n->w, n->host->state == SCSI_HOST_RUNNING);
+}
+
+void
+conform_nexus_login(struct conform_nexus *n)
+{
+    struct conform_cmd ready;
+    unsigned tries = 0;
+
+    if (conform_tt->caps & CAP_LOGIN_OFFLOAD)
+        have_it_log_in(n);
+    else
+        exchange(n);
     assert_int_equal(n->host->state, SCSI_HOST_RUNNING);
     do { /* unit attentions are told first */
         conform_cmd_init(&ready, false, 0, NULL, 0);
@@ -315,16 +438,15 @@ conform_nexus_login(struct conform_nexus *n)
 void
 conform_nexus_end(struct conform_nexus *n)
 {
-    if (n->s != NULL)
-        iscsi_session_teardown(n->s);
-    n->s = NULL;
-    n->c = NULL;
+    conform_nexus_drop(n);
     CONFORM_UNTIL(n->w, n->freed > 0);
     conform_turn(n->w);
     assert_int_equal(n->freed, 1);
     assert_int_equal(n->downs, n->binds);
     conform_nexus_disconnect(n);
-    CONFORM_UNTIL(n->w, conform_path_links(n->w->path) == 0);
+    adapter_end(n);
+    if ((conform_tt->caps & CAP_LOGIN_OFFLOAD) == 0) /* else the session stays the adapter's */
+        CONFORM_UNTIL(n->w, conform_path_links(n->w->path) == 0);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/conformance/nexus.h - the iSCSI layer's own session on the row's transport, without control
- * plane and midlayer: a test connects, binds, logs in, sends commands and ends all of it in
- * whatever order it likes. */
+/* tests/conformance/nexus.h - a session on the row's transport, without control plane and midlayer:
+ * a test connects, binds, logs in, sends commands and ends all of it in whatever order it likes.
+ * The session is the iSCSI layer's, or the transport's own where that has session_ops. */
 #ifndef TESTS_CONFORMANCE_NEXUS_H
 #define TESTS_CONFORMANCE_NEXUS_H
 
-#include "iscsi/iscsi.h"
+#include "dataplane/internal.h"
 #include "tests/conformance/conformance.h"
 
 struct conform_nexus {
     struct conform_world *w;
-    struct iscsi_session *s; /* NULL: it is gone, or has been told to go */
-    struct iscsi_conn *c;    /* the same */
+    const struct dp_session_ops *ops;
+    void *s; /* handle of the session; NULL: it is gone, or has been told to go */
+    void *c; /* the same of its connection */
     struct scsi_host *host;
-    struct iscsi_endpoint ep; /* where the transport connects by itself */
+    struct iscsi_host adapter; /* where the transport has hosts */
+    struct iscsi_endpoint ep;  /* where the transport connects by itself */
     bool ep_there;
     int ep_err;            /* 1: not known yet */
     unsigned binds, downs; /* of the connection, and how often it was told that it is down */
     unsigned errors, freed, answers, running, blocked, gone, restarts;
-    uint8_t text[2048]; /* of the Login Response */
+    unsigned logins, refusals; /* of a transport that logs in by itself */
+    uint8_t text[2048];        /* of the Login Response */
     uint32_t text_len;
     union bhs_any answer;
 };
@@ -40,8 +43,15 @@ int64_t conform_nexus_connect(struct conform_nexus *n);
 void conform_nexus_disconnect(struct conform_nexus *n);
 /* Connects and binds the connection. */
 void conform_nexus_bind(struct conform_nexus *n);
-/* Logs in with one request and starts full feature phase; the unit is ready then. */
+/* Logs in with one request and starts full feature phase, or has the transport log in by itself;
+ * the unit is ready then. */
 void conform_nexus_login(struct conform_nexus *n);
+/* Those of seam/session.h; harmless where there is no connection or session any more. */
+void conform_nexus_stop(struct conform_nexus *n, enum iscsi_stop how);
+void conform_nexus_drop_conn(struct conform_nexus *n);
+void conform_nexus_drop(struct conform_nexus *n);
+int conform_nexus_set(struct conform_nexus *n, enum iscsi_param p, const char *value,
+                      struct lunette_error *err);
 /* Ends what is left and waits until nothing is. */
 void conform_nexus_end(struct conform_nexus *n);
 
