@@ -286,34 +286,6 @@ earlier(uint64_t a, const struct timerq *q)
     return n != NULL && n->when_ns < a ? n->when_ns : a;
 }
 
-static int
-sim_run(struct loop *pub, int64_t timeout_ns)
-{
-    struct sim_loop *l = sim_loop_of(pub);
-    struct sim *sim = l->sim;
-    uint64_t before = l->callbacks, made;
-    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : sim->now_ns + (uint64_t)timeout_ns;
-
-    for (;;) {
-        run_events(sim);
-        if (timeout_ns == 0 || has_work(l))
-            turn(l);
-        if (timeout_ns == 0 || l->callbacks != before || sim->now_ns >= deadline)
-            break;
-        if (!has_work(l)) {
-            uint64_t next = earlier(earlier(deadline, &sim->events), &l->timers);
-
-            if (next == UINT64_MAX)
-                return -EDEADLK;
-            if (next > sim->now_ns)
-                sim->now_ns = next;
-        }
-    }
-    pub->now_ns = sim->now_ns;
-    made = l->callbacks - before;
-    return made > INT_MAX ? INT_MAX : (int)made;
-}
-
 /* The loop with work that the seed picks, or NULL. */
 static struct sim_loop *
 pick(struct sim *sim)
@@ -328,6 +300,69 @@ pick(struct sim *sim)
             found = l;
     }
     return found;
+}
+
+/* When something happens next, if not before `at`. */
+static uint64_t
+next_of_all(const struct sim *sim, uint64_t at)
+{
+    at = earlier(at, &sim->events);
+    LIST_FOREACH (p, &sim->loops) {
+        const struct sim_loop *waiting = container_of(p, struct sim_loop, node);
+
+        if (!waiting->process->killed)
+            at = earlier(at, &waiting->timers);
+    }
+    return at;
+}
+
+/* The others have their turns, as many as come before one of l. */
+static void
+turns_of_others(struct sim_loop *l)
+{
+    struct sim_loop *other;
+
+    while (l->sim->together && (other = pick(l->sim)) != NULL && other != l) {
+        turn(other);
+        run_events(l->sim);
+    }
+}
+
+static int
+sim_run(struct loop *pub, int64_t timeout_ns)
+{
+    struct sim_loop *l = sim_loop_of(pub);
+    struct sim *sim = l->sim;
+    uint64_t before = l->callbacks, made;
+    uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : sim->now_ns + (uint64_t)timeout_ns;
+
+    for (;;) {
+        run_events(sim);
+        turns_of_others(l);
+        if (timeout_ns == 0 || has_work(l))
+            turn(l);
+        if (timeout_ns == 0 || l->callbacks != before || sim->now_ns >= deadline)
+            break;
+        if (!has_work(l)) {
+            uint64_t next = sim->together
+                                ? next_of_all(sim, deadline)
+                                : earlier(earlier(deadline, &sim->events), &l->timers);
+
+            if (next == UINT64_MAX)
+                return -EDEADLK;
+            if (next > sim->now_ns)
+                sim->now_ns = next;
+        }
+    }
+    pub->now_ns = sim->now_ns;
+    made = l->callbacks - before;
+    return made > INT_MAX ? INT_MAX : (int)made;
+}
+
+void
+sim_together(struct sim *sim, bool on)
+{
+    sim->together = on;
 }
 
 bool
@@ -347,13 +382,7 @@ sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64_t ma
             turn(l);
             continue;
         }
-        next = earlier(next, &sim->events);
-        LIST_FOREACH (p, &sim->loops) {
-            const struct sim_loop *waiting = container_of(p, struct sim_loop, node);
-
-            if (!waiting->process->killed)
-                next = earlier(next, &waiting->timers);
-        }
+        next = next_of_all(sim, next);
         if (next == UINT64_MAX)
             return false;
         next = next < end ? next : end;

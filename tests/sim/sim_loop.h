@@ -59,6 +59,10 @@ void sim_configure(struct sim *sim, const struct sim_config *cfg);
  * in the simulator runs one loop only, and returns -EDEADLK when that would wait forever. */
 bool sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64_t max_ns);
 
+/* While on, loop_run of one loop gives the others their turns, too, so that a program can wait for
+ * one that runs on another loop. */
+void sim_together(struct sim *sim, bool on);
+
 /* Calls fn(user) after each turn of any loop: the place to check what must always hold. */
 void sim_after_turn(struct sim *sim, void (*fn)(void *user), void *user);
 

@@ -13,6 +13,7 @@ struct sim_event {
 
 struct sim {
     uint64_t now_ns, hash, rng;
+    bool together;
     void (*after_turn)(void *user);
     void *after_turn_user;
     uint32_t (*tap)(void *user, const struct sim_bytes *b);
