@@ -16,6 +16,7 @@
  *   heard   ... and what is acknowledged, moved and cleared
  *   wire    reads along on the connections: sequence numbers, tags, data that was asked for
  *   rdma    sessions over RDMA: the fabric, its faults, and memory that devices may use
+ *   engine  worlds of their own, in which sessions go through an engine (lunette_sim_engine.h)
  *   memory  counts allocations, and has one of them fail
  *   check   what must hold after each turn
  *   main    many seeds on many processors, or one with a trace
@@ -35,17 +36,18 @@
 #include "tests/sim/sim_loop.h"
 #include "tests/support/ipc_delayed.h"
 
-#define LS_NODE       "iqn.2026-11.example:sim"
-#define LS_LUNS_MAX   3
-#define LS_QUEUES_MAX 2 /* of a LUN */
-#define LS_SLOTS      24
-#define LS_IO_MAX     (64u << 10)
-#define LS_UNIT       512u /* the model's grain, bytes */
-#define LS_FAULTS_MAX 10
-#define LS_NO_LIMIT   (-1)             /* of replacement_timeout */
-#define LS_RDMA_FIRST 1000000000000ull /* seeds from here on are worlds over RDMA */
-#define LS_RDMA_CONNS 1024             /* connections of a world that are told apart */
-#define LS_RDMA_SIDS  8                /* sessions made last, whose commands are looked at */
+#define LS_NODE         "iqn.2026-11.example:sim"
+#define LS_LUNS_MAX     3
+#define LS_QUEUES_MAX   2 /* of a LUN */
+#define LS_SLOTS        24
+#define LS_IO_MAX       (64u << 10)
+#define LS_UNIT         512u /* the model's grain, bytes */
+#define LS_FAULTS_MAX   10
+#define LS_NO_LIMIT     (-1)             /* of replacement_timeout */
+#define LS_RDMA_FIRST   1000000000000ull /* seeds from here on are worlds over RDMA */
+#define LS_ENGINE_FIRST 2000000000000ull /* ... and from here on, worlds with an engine */
+#define LS_RDMA_CONNS   1024             /* connections of a world that are told apart */
+#define LS_RDMA_SIDS    8                /* sessions made last, whose commands are looked at */
 
 /* ---- plan ----------------------------------------------------------------------------------- */
 
@@ -186,7 +188,8 @@ struct ls_stats {
     uint64_t acts[LS_ACTS];
     uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled, mended, snacks,
         reassigned;
-    uint64_t worlds[2]; /* over TCP, over RDMA */
+    uint64_t worlds[3]; /* over TCP, over RDMA, with an engine */
+    uint64_t engine_kills, engine_stops, client_kills, lies, dying_writes, engine_faults[8];
     uint64_t rdma_reads, rdma_writes, rdma_waits, rdma_flushed, rdma_binds, rdma_remote, rdma_local;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];

@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "base/trace.h"
-#include "tests/sim/lunette_sim.h"
+#include "tests/sim/lunette_sim_engine.h"
 
 #define JOBS_MAX    64
 #define STUCK_S     600  /* a process that computes for so long makes no turns any more */
 #define ENOUGH      1000 /* seeds, in which each kind of fault has to come */
-#define ENOUGH_RDMA 200  /* the same of those over RDMA */
+#define ENOUGH_RDMA 200  /* the same of those over RDMA, and of those with an engine */
 #define TEXT_MAX    1024
 
 struct ls_stats *ls_stats;
@@ -98,6 +98,7 @@ how_to_replay(uint64_t seed)
 static void
 job_ended(struct job *j, int status)
 {
+    le_sweep(j->pid);
     j->pid = 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return;
@@ -129,6 +130,10 @@ run_here(uint64_t seed)
     struct ls_plan p;
 
     (void)alarm(STUCK_S);
+    if (seed >= LS_ENGINE_FIRST) {
+        le_world_run(seed);
+        return;
+    }
     ls_plan_make(seed, &p);
     if (ls_tracing)
         ls_plan_print(&p);
@@ -164,19 +169,21 @@ struct command {
     bool stop; /* at the first violation */
 };
 
-/* Of a range, behind every four worlds one more over RDMA, so that those over TCP are what they
- * are without. */
+/* Of a range, behind every four worlds one more over RDMA and one with an engine, so that those
+ * over TCP are what they are without. */
 static uint64_t
 nth_seed(const struct command *c, uint64_t n)
 {
     bool mixed = c->first < LS_RDMA_FIRST;
-    uint64_t count = mixed ? c->count + c->count / 4 : c->count;
+    uint64_t count = mixed ? c->count + c->count / 4 * 2 : c->count;
 
     if (n >= count)
         return 0;
     if (!mixed)
         return c->first + n;
-    return n % 5 == 4 ? LS_RDMA_FIRST + c->first + n / 5 : c->first + n - n / 5;
+    if (n / 6 * 4 + 4 <= c->count && n % 6 >= 4)
+        return (n % 6 == 4 ? LS_RDMA_FIRST : LS_ENGINE_FIRST) + c->first + n / 6;
+    return c->first + n - n / 6 * 2;
 }
 
 static uint64_t
@@ -227,6 +234,12 @@ summary(void)
         (unsigned long long)s->rdma_writes, (unsigned long long)s->rdma_binds,
         (unsigned long long)s->rdma_remote, (unsigned long long)s->rdma_local,
         (unsigned long long)s->rdma_waits, (unsigned long long)s->rdma_flushed);
+    (void)printf(
+        "%llu worlds with an engine: it was killed %llu times and ended %llu, clients were "
+        "killed %llu times and lied %llu, the dead wrote %llu times\n",
+        (unsigned long long)s->worlds[2], (unsigned long long)s->engine_kills,
+        (unsigned long long)s->engine_stops, (unsigned long long)s->client_kills,
+        (unsigned long long)s->lies, (unsigned long long)s->dying_writes);
     (void)printf("faults:");
     for (int k = 0; k < FAULT_KINDS; k++)
         (void)printf(" %s %llu", ls_fault_name((enum ls_fault_kind)k),
@@ -310,10 +323,17 @@ all_happened(void)
                                {&ls_stats->rdma_remote, "an STag that the target invalidated"},
                                {&ls_stats->rdma_local, "an STag that we invalidated"},
                                {&ls_stats->rdma_flushed, "a request that was flushed"}};
+    const struct end engine[] = {{&ls_stats->engine_kills, "an engine that was killed"},
+                                 {&ls_stats->engine_stops, "an engine that ended"},
+                                 {&ls_stats->client_kills, "a client that was killed"},
+                                 {&ls_stats->lies, "a client that lied"},
+                                 {&ls_stats->dying_writes, "something that the dead wrote"}};
     bool all = true;
 
+    if (ls_stats->worlds[2] >= ENOUGH_RDMA)
+        all = have_had(engine, sizeof(engine) / sizeof(engine[0]));
     if (ls_stats->worlds[0] + ls_stats->worlds[1] >= ENOUGH)
-        all = have_had(any, sizeof(any) / sizeof(any[0])) && programs_did_all();
+        all = all && have_had(any, sizeof(any) / sizeof(any[0])) && programs_did_all();
     if (ls_stats->worlds[0] >= ENOUGH)
         all = have_had(tcp, sizeof(tcp) / sizeof(tcp[0])) && had_faults(0, FAULTS_RDMA) && all;
     if (ls_stats->worlds[1] >= ENOUGH_RDMA)
