@@ -215,6 +215,12 @@ engine_node_new(struct loop *l, const struct engine_node_config *cfg, struct eng
     return 0;
 }
 
+struct engine_flash *
+engine_node_flash(const struct engine_node *n)
+{
+    return n->site.flash;
+}
+
 void
 engine_node_start(struct engine_node *n)
 {

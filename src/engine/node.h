@@ -15,6 +15,7 @@
 #include "transport/transport.h"
 
 struct dp_ids;
+struct engine_flash;
 struct engine_node;
 
 struct engine_node_config {
@@ -31,6 +32,7 @@ struct engine_node_config {
 /* The loop is borrowed.  0, or -errno with *err. */
 int engine_node_new(struct loop *l, const struct engine_node_config *cfg, struct engine_node **ret,
                     struct lunette_error *err);
+struct engine_flash *engine_node_flash(const struct engine_node *n);
 /* Records that say so begin to log in. */
 void engine_node_start(struct engine_node *n);
 
