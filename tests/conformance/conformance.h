@@ -86,6 +86,10 @@ struct conform_member {
     void (*end)(struct conform_world *w);
     /* May be NULL: what must hold between two turns. */
     void (*check)(struct conform_world *w);
+    /* Of a transport that logs in by itself, both; NULL: it does not.  record: its adapter is
+     * to log in as w->url and w->secret say.  forget: it ends the sessions that it keeps. */
+    void (*record)(struct conform_world *w);
+    void (*forget)(struct conform_world *w);
     /* The process that plays the adapter dies as by SIGKILL, and is started again.  NULL, both:
      * there is none. */
     void (*kill)(struct conform_world *w);
@@ -123,6 +127,7 @@ struct conform_world {
     uint64_t seed;             /* of conform_random */
     struct conform_path *path; /* from portal to target_at */
     struct lunette_ctx *ctx;
+    const char *secret[2]; /* the initiator's and the target's, as the initiator has them */
     char url[512];
 };
 
@@ -139,6 +144,8 @@ void conform_open(struct conform_world *w, const struct conform_setup *setup);
 void conform_close(struct conform_world *w);
 /* A URL of the unit by way of another portal, with further options, "key=value&..." or "". */
 const char *conform_url(struct conform_world *w, const struct sock_addr *portal, const char *more);
+/* Sessions that an adapter keeps by itself end; harmless where none does. */
+void conform_forget(struct conform_world *w);
 /* Opens the unit, which must go well. */
 struct lunette_lun *conform_lun(struct conform_world *w);
 /* Makes a target on w->loop: 0, or -errno with a sentence. */
@@ -195,7 +202,7 @@ void conform_reset_hosts(void);
 
 extern const struct conform_net conform_epoll, conform_uring, conform_sim, conform_sim_rdma;
 extern const struct conform_member conform_sw_tcp, conform_fake, conform_fake_gathers,
-    conform_object, conform_iser, conform_iser_pool, conform_iser_register;
+    conform_object, conform_offload_session, conform_iser, conform_iser_pool, conform_iser_register;
 /* The simulator of a net that is one; NULL: it is not. */
 struct sim *conform_simulator(struct conform_world *w);
 /* For `begin`: w->ctx knows conform_tt. */

@@ -202,20 +202,16 @@ wrong_secret(void)
     struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
     struct conform_world w;
-    char *at;
 
     conform_open(&w, &setup);
-    at = strstr(w.url, "a-secret-of-ours");
-    assert_non_null(at);
-    at[0] = 'b';
-    assert_true(lunette_open(w.ctx, w.url, 0, &lun, &err) < 0);
+    w.secret[0] = "b-secret-of-ours";
+    assert_true(lunette_open(w.ctx, conform_url(&w, &w.portal, ""), 0, &lun, &err) < 0);
     assert_int_equal(err.domain, LUNETTE_DOM_LOGIN);
     assert_int_equal(err.detail, ISCSI_LOGIN_AUTH_FAILED);
     assert_null(strstr(err.msg, "secret-of-ours"));
-    at[0] = 'a';
-    at = strstr(w.url, "another-secret-1"); /* the target's own is another one than we know */
-    at[0] = 'b';
-    assert_true(lunette_open(w.ctx, w.url, 0, &lun, &err) < 0);
+    w.secret[0] = "a-secret-of-ours";
+    w.secret[1] = "bnother-secret-1"; /* the target's own is another one than we know */
+    assert_true(lunette_open(w.ctx, conform_url(&w, &w.portal, ""), 0, &lun, &err) < 0);
     assert_int_equal(err.domain, LUNETTE_DOM_LOGIN);
     assert_null(lun);
     conform_close(&w);

@@ -126,6 +126,7 @@ const struct conform_row conform_rows[] = {
     {.member = &conform_iser, .net = &conform_sim_rdma},
     {.member = &conform_iser_pool, .net = &conform_sim_rdma},
     {.member = &conform_iser_register, .net = &conform_sim_rdma},
+    {.member = &conform_offload_session, .net = &conform_sim},
     {.member = &conform_object, .net = &conform_sim},
     {.member = &conform_object, .net = &conform_epoll},
     {.member = &conform_object, .net = &conform_uring},

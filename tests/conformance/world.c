@@ -96,21 +96,38 @@ conform_target_kill(struct conform_world *w)
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
+static bool
+logs_in_by_itself(void)
+{
+    return conform_tt->caps & CAP_LOGIN_OFFLOAD;
+}
+
+/* Credentials of a URL; an adapter that logs in by itself has them, and takes none from a login. */
+static void
+credentials(const struct conform_world *w, char *own, char *other, size_t size)
+{
+    own[0] = other[0] = '\0';
+    if (!w->setup.chap || logs_in_by_itself())
+        return;
+    (void)snprintf(own, size, "initiator%%%s@", w->secret[0]);
+    (void)snprintf(other, size, "target_user=target&target_password=%s", w->secret[1]);
+}
+
 const char *
 conform_url(struct conform_world *w, const struct sock_addr *portal, const char *more)
 {
     const struct conform_setup *s = &w->setup;
+    char text[128], own[128], other[128];
     const char *parts[] = {w->row->member->options,
                            s->options != NULL ? s->options : "",
-                           s->chap ? "target_user=target&target_password=another-secret-1" : "",
+                           other,
                            s->digests ? "header_digest=crc32c&data_digest=crc32c" : "",
                            "default_time2wait=0",
                            more};
-    char text[128];
     size_t n;
 
-    n = (size_t)snprintf(w->url, sizeof(w->url), "iscsi://%s%s/" CONFORM_NODE "/0",
-                         s->chap ? "initiator%a-secret-of-ours@" : "",
+    credentials(w, own, other, sizeof(own));
+    n = (size_t)snprintf(w->url, sizeof(w->url), "iscsi://%s%s/" CONFORM_NODE "/0", own,
                          sock_addr_format(portal, text, sizeof(text)));
     for (size_t i = 0, k = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i][0] != '\0')
@@ -118,7 +135,16 @@ conform_url(struct conform_world *w, const struct sock_addr *portal, const char 
                                   parts[i]);
         assert_true(n < sizeof(w->url));
     }
+    if (logs_in_by_itself())
+        w->row->member->record(w);
     return w->url;
+}
+
+void
+conform_forget(struct conform_world *w)
+{
+    if (logs_in_by_itself())
+        w->row->member->forget(w);
 }
 
 void
@@ -131,6 +157,8 @@ conform_open(struct conform_world *w, const struct conform_setup *setup)
     memset(w, 0, sizeof(*w));
     w->row = conform_row;
     w->seed = conform_seed;
+    w->secret[0] = "a-secret-of-ours";
+    w->secret[1] = "another-secret-1";
     if (setup != NULL)
         w->setup = *setup;
     medium_open(w);
@@ -156,7 +184,7 @@ nobody_is_there(struct conform_world *w)
 
     if (w->target != NULL)
         target_stats(w->target, &st);
-    return dataplane_busy(w->ctx->dp) == 0 && conform_path_links(w->path) == 0 && st.conns == 0;
+    return conform_path_links(w->path) == 0 && st.conns == 0;
 }
 
 void
@@ -164,9 +192,12 @@ conform_close(struct conform_world *w)
 {
     conform_path_hold(w->path, CONFORM_TO_TARGET, false);
     conform_path_hold(w->path, CONFORM_TO_INITIATOR, false);
-    CONFORM_UNTIL(w, nobody_is_there(w));
+    CONFORM_UNTIL(w, dataplane_busy(w->ctx->dp) == 0);
+    if (!logs_in_by_itself()) /* else the sessions end with the adapter */
+        CONFORM_UNTIL(w, nobody_is_there(w));
     if (w->row->member->end != NULL)
         w->row->member->end(w);
+    CONFORM_UNTIL(w, nobody_is_there(w));
     lunette_ctx_free(w->ctx);
     conform_path_free(w->path);
     conform_target_kill(w);

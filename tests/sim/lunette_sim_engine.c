@@ -600,6 +600,7 @@ le_world_run(uint64_t seed)
     for (uint32_t i = 0; i < w->plan.clients; i++)
         w->client[i].dies_ns = 0;
     w->calm = true;
+    let_go(w);
     LE_SAY(w, "calm");
     until(w, all_work, "nothing is wrong any more, and requests do not go well");
     w->leaving = true;
