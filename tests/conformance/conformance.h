@@ -144,6 +144,10 @@ void conform_open(struct conform_world *w, const struct conform_setup *setup);
 void conform_close(struct conform_world *w);
 /* A URL of the unit by way of another portal, with further options, "key=value&..." or "". */
 const char *conform_url(struct conform_world *w, const struct sock_addr *portal, const char *more);
+/* The row's adapter has the sessions: it logs in, and again after a loss, by itself. */
+bool conform_by_itself(void);
+/* A ping with so many bytes, which is answered; nothing where the pings are the adapter's own. */
+void conform_ping(struct lunette_lun *lun, size_t len);
 /* Sessions that an adapter keeps by itself end; harmless where none does. */
 void conform_forget(struct conform_world *w);
 /* Opens the unit, which must go well. */

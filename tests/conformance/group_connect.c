@@ -99,7 +99,10 @@ black_holed(struct conform_world *w)
 
     w->row->net->silent(w, &at);
     from = w->loop->now_ns;
-    fails(w, conform_url(w, &at, "connect_timeout=150"), -ETIMEDOUT, LUNETTE_DOM_CONNECT);
+    if (conform_by_itself()) /* how long it tries to connect is its own */
+        fails(w, conform_url(w, &at, "login_timeout=150"), -ETIMEDOUT, LUNETTE_DOM_TIMEOUT);
+    else
+        fails(w, conform_url(w, &at, "connect_timeout=150"), -ETIMEDOUT, LUNETTE_DOM_CONNECT);
     assert_true(w->loop->now_ns - from >= 150 * CONFORM_MS);
     begin(w, &o, conform_url(w, &at, ""));
     conform_wait_ms(w, 20);
@@ -185,10 +188,12 @@ logs_in(const struct conform_setup *setup, const char *auth)
     conform_open(&w, setup);
     lun = conform_lun(&w);
     assert_int_equal(lunette_get_session_info(lun, &info), 0);
-    assert_string_equal(info.auth_method, auth);
     assert_int_equal(info.state, LUNETTE_SESSION_LOGGED_IN);
-    assert_int_equal(info.header_digest, w.setup.digests);
-    assert_int_equal(info.data_digest, w.setup.digests);
+    if (!conform_by_itself()) { /* else nobody but the adapter knows */
+        assert_string_equal(info.auth_method, auth);
+        assert_int_equal(info.header_digest, w.setup.digests);
+        assert_int_equal(info.data_digest, w.setup.digests);
+    }
     target_stats(w.target, &st);
     assert_int_equal(st.logins, 1);
     lunette_close(lun);
@@ -237,9 +242,11 @@ redirected(bool permanent)
                err);
     lun = conform_lun(&w);
     assert_int_equal(lunette_get_session_info(lun, &info), 0);
-    assert_string_equal(info.portal, text);
+    if (!conform_by_itself())
+        assert_string_equal(info.portal, text);
     CONFORM_UNTIL(&w, conform_path_links(w.path) == 0); /* the first connection is gone */
     lunette_close(lun);
+    conform_forget(&w);
     w.row->net->address(&w, &at);
     assert_int_equal(conform_path_new(w.row->net->path, w.loop, &at, -1, &w.target_at, &other, &at),
                      0);
@@ -268,12 +275,14 @@ refused_for_now(void)
     assert_true(lunette_open(w.ctx, conform_url(&w, &w.portal, "login_retries=1"), 0, &lun, &err) <
                 0);
     assert_int_equal(err.detail, ISCSI_LOGIN_UNAVAILABLE);
-    assert_int_equal(conform_path_counts(w.path)->links, 2);
+    if (!conform_by_itself()) /* else it tries as often as it likes */
+        assert_int_equal(conform_path_counts(w.path)->links, 2);
     f.refuse_login = ISCSI_LOGIN_NOT_FOUND;
     target_set_faults(w.target, &f);
     assert_true(lunette_open(w.ctx, w.url, 0, &lun, &err) < 0);
     assert_int_equal(err.detail, ISCSI_LOGIN_NOT_FOUND);
-    assert_int_equal(conform_path_counts(w.path)->links, 3);
+    if (!conform_by_itself())
+        assert_int_equal(conform_path_counts(w.path)->links, 3);
     target_set_faults(w.target, NULL);
     lun = conform_lun(&w);
     lunette_close(lun);

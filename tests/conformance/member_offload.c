@@ -82,6 +82,9 @@ record_of(const struct api_url *u, bool chap, struct flash_record *ret)
     memcpy(ret->login.transport, was.transport, sizeof(was.transport));
     memcpy(ret->login.transport_options, was.transport_options, sizeof(was.transport_options));
     memcpy(ret->login.isid, was.isid, sizeof(was.isid));
+    /* How long a test waits is its own; the table counts in seconds. */
+    ret->login.login_timeout_ms = was.login_timeout_ms;
+    ret->login.connect_timeout_ms = was.connect_timeout_ms;
     if (chap) {
         ret->chap = 0;
         ret->chap_in = 1;

@@ -30,18 +30,27 @@ medium_open(struct conform_world *w)
     w->store = (struct lu_store){.ops = &medium_ops, .mem = w->disk, .size = CONFORM_DISK};
 }
 
+bool
+conform_by_itself(void)
+{
+    return conform_tt->caps & CAP_LOGIN_OFFLOAD;
+}
+
 /* ---- the target ------------------------------------------------------------------------------ */
 
 int
 conform_target_new(struct conform_world *w, struct lunette_error *err)
 {
+    /* A fabric need not tell that the peer is gone; and where an initiator does not ping when a
+     * test wants it to, the target does, which opens its window. */
+    const bool pings = w->row->net->rdma || conform_by_itself();
     struct target_key_value set[KEYS_MAX + 2];
     struct lu_config lun = {.store = &w->store, .block = CONFORM_BLOCK, .serial = "conformance-1"};
     struct target_node_config node = {.name = CONFORM_NODE,
                                       .luns = &lun,
                                       .luns_count = 1,
                                       .set = set,
-                                      .set_count = w->setup.set_count + 1 + w->row->net->rdma};
+                                      .set_count = w->setup.set_count + 1 + pings};
     struct target_config tc = {.nodes = &node, .nodes_count = 1};
     int r;
 
@@ -49,7 +58,6 @@ conform_target_new(struct conform_world *w, struct lunette_error *err)
     for (uint32_t i = 0; i < w->setup.set_count; i++)
         set[i] = w->setup.set[i];
     set[w->setup.set_count] = (struct target_key_value){"DefaultTime2Wait", "0"};
-    /* A fabric need not tell that the peer is gone. */
     set[w->setup.set_count + 1] = (struct target_key_value){"NopInterval", "10"};
     if (w->setup.chap) {
         node.chap_user = "initiator";
@@ -96,18 +104,12 @@ conform_target_kill(struct conform_world *w)
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
-static bool
-logs_in_by_itself(void)
-{
-    return conform_tt->caps & CAP_LOGIN_OFFLOAD;
-}
-
 /* Credentials of a URL; an adapter that logs in by itself has them, and takes none from a login. */
 static void
 credentials(const struct conform_world *w, char *own, char *other, size_t size)
 {
     own[0] = other[0] = '\0';
-    if (!w->setup.chap || logs_in_by_itself())
+    if (!w->setup.chap || conform_by_itself())
         return;
     (void)snprintf(own, size, "initiator%%%s@", w->secret[0]);
     (void)snprintf(other, size, "target_user=target&target_password=%s", w->secret[1]);
@@ -135,15 +137,28 @@ conform_url(struct conform_world *w, const struct sock_addr *portal, const char 
                                   parts[i]);
         assert_true(n < sizeof(w->url));
     }
-    if (logs_in_by_itself())
+    if (conform_by_itself())
         w->row->member->record(w);
     return w->url;
 }
 
 void
+conform_ping(struct lunette_lun *lun, size_t len)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    if (!conform_by_itself()) {
+        CONFORM_OK(lunette_ping(lun, len, NULL, &err), err);
+        return;
+    }
+    assert_int_equal(lunette_ping(lun, len, NULL, &err), -EOPNOTSUPP);
+    assert_true(strlen(err.msg) > 10);
+}
+
+void
 conform_forget(struct conform_world *w)
 {
-    if (logs_in_by_itself())
+    if (conform_by_itself())
         w->row->member->forget(w);
 }
 
@@ -193,7 +208,7 @@ conform_close(struct conform_world *w)
     conform_path_hold(w->path, CONFORM_TO_TARGET, false);
     conform_path_hold(w->path, CONFORM_TO_INITIATOR, false);
     CONFORM_UNTIL(w, dataplane_busy(w->ctx->dp) == 0);
-    if (!logs_in_by_itself()) /* else the sessions end with the adapter */
+    if (!conform_by_itself()) /* else the sessions end with the adapter */
         CONFORM_UNTIL(w, nobody_is_there(w));
     if (w->row->member->end != NULL)
         w->row->member->end(w);
