@@ -29,13 +29,13 @@ info_state(const struct lunette_session *s, struct lunette_session_info *ret)
         return;
     reopen_get_info(s->reopen, &info);
     ret->state = api_session_state(s);
-    ret->reopens = info.reopens;
+    ret->reopens = api_session_reopens(s);
     while (reopen_get_conn(s->reopen, ret->nconnections, &conn))
         ret->nconnections++;
     ret->attempt = info.attempt;
-    ret->down_ms = (int64_t)(info.down_ns / LOOP_NS_PER_MS);
+    ret->down_ms = (int64_t)(api_session_down_ns(s) / LOOP_NS_PER_MS);
     ret->next_try_ms = (int64_t)(info.next_try_ns / LOOP_NS_PER_MS);
-    ret->give_up_ms = api_session_give_up_ms(s, info.down_ns);
+    ret->give_up_ms = api_session_give_up_ms(s, api_session_down_ns(s));
     api_session_why(s, &why);
     ret->error = why.code;
     if (why.code < 0)

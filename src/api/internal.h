@@ -73,6 +73,9 @@ struct lunette_session {
     bool held;                   /* the program has a handle of it, and hears of its events */
     bool lost;                   /* it has no connection, from its loss until it is back */
     bool timed_out;              /* lost for too long: the data plane has said so */
+    bool by_itself;              /* its adapter logs in again, and the data plane tells of it */
+    uint64_t down_since_ns;      /* of such a one; 0: it is up, or another kind */
+    uint32_t times_back;         /* the same */
     bool gone;                   /* for good */
     bool want_close;             /* the program has closed it */
     bool no_request;             /* there is no connection for a Logout Request */
@@ -132,6 +135,10 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 /* Registers all that is built in.  real: the loops are this system's, so that what it lacks is a
  * reason why a transport cannot be used. */
 int api_transports_built_in(struct transport_registry *r, bool real, struct lunette_error *err);
+
+/* How long s has had no connection, in nanoseconds; and how often it has come back. */
+uint64_t api_session_down_ns(const struct lunette_session *s);
+uint32_t api_session_reopens(const struct lunette_session *s);
 
 /* Runs the loop until *flag.  -errno and *err where it cannot run. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);

@@ -124,15 +124,6 @@ session_report(struct lunette_session *s, enum lunette_event_type type, uint32_t
         api_events_add(&s->ctx->events, &ev);
 }
 
-static uint64_t
-session_down_ns(const struct lunette_session *s)
-{
-    struct reopen_info info;
-
-    reopen_get_info(s->reopen, &info);
-    return info.down_ns;
-}
-
 static void
 session_moved(struct lunette_session *s)
 {
@@ -149,7 +140,7 @@ session_timed_out(struct lunette_session *s)
     api_session_why(s, &why);
     log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s: requests fail until the session is back: %s",
              s->target_name, why.msg);
-    session_report(s, LUNETTE_EVENT_TIMED_OUT, 0, 0, session_down_ns(s), &why);
+    session_report(s, LUNETTE_EVENT_TIMED_OUT, 0, 0, api_session_down_ns(s), &why);
 }
 
 static void
@@ -173,7 +164,7 @@ session_waiting(void *user, uint32_t attempt, uint32_t delay_ms, const struct lu
 {
     struct lunette_session *s = user;
 
-    session_report(s, LUNETTE_EVENT_REOPENING, attempt, delay_ms, session_down_ns(s), why);
+    session_report(s, LUNETTE_EVENT_REOPENING, attempt, delay_ms, api_session_down_ns(s), why);
 }
 
 static void
@@ -237,18 +228,50 @@ session_gave_up(void *user, const struct lunette_error *why)
 
     s->lost = s->gone = true;
     api_ping_failed(s, -ENOTCONN);
-    session_report(s, LUNETTE_EVENT_GONE, 0, 0, session_down_ns(s), why);
+    session_report(s, LUNETTE_EVENT_GONE, 0, 0, api_session_down_ns(s), why);
     session_moved(s);
+}
+
+/* The adapter has lost the session, or has it again: nobody but the data plane tells of that. */
+static void
+session_by_itself(struct lunette_session *s, enum ipc_session_state state,
+                  const struct lunette_error *why)
+{
+    uint64_t down_ns = api_session_down_ns(s);
+
+    if (state == IPC_SESSION_RUNNING) {
+        if (!s->lost)
+            return;
+        s->lost = s->timed_out = false;
+        s->down_since_ns = 0;
+        s->times_back++;
+        session_report(s, LUNETTE_EVENT_RECOVERED, 0, 0, down_ns, NULL);
+        session_moved(s);
+        return;
+    }
+    if (!s->lost) {
+        s->down_since_ns = s->ctx->loop->now_ns;
+        session_lost(s, why);
+    }
+    if (state == IPC_SESSION_FAILED && !s->timed_out) {
+        s->timed_out = true;
+        session_timed_out(s);
+    }
 }
 
 /* The data plane lets requests fail, or holds them no more. */
 static void
-session_state_event(struct lunette_session *s, enum ipc_session_state state)
+session_state_event(struct lunette_session *s, enum ipc_session_state state,
+                    const struct lunette_error *why)
 {
     struct reopen_info info;
     bool was = s->timed_out;
 
     reopen_get_info(s->reopen, &info);
+    if (s->by_itself && info.state == REOPEN_UP) {
+        session_by_itself(s, state, why);
+        return;
+    }
     if (state != IPC_SESSION_FAILED || info.state == REOPEN_ENDING || info.state == REOPEN_GAVE_UP)
         return;
     s->timed_out = true;
@@ -262,7 +285,7 @@ session_event(void *user, const struct iscsi_kevent *ev, const void *data)
     struct lunette_session *s = user;
 
     if (ev->type == ISCSI_KEVENT_SESSION_STATE)
-        session_state_event(s, ev->u.session_state.state);
+        session_state_event(s, ev->u.session_state.state, &ev->u.session_state.why);
     else if (ev->type == ISCSI_KEVENT_LOST) /* one may have been the answer to a ping */
         api_ping_failed(s, -ENOMEM);
     else if (ev->type == ISCSI_KEVENT_RECV_PDU &&
@@ -403,6 +426,14 @@ api_session_keep(struct lunette_session *s, const struct login_config *cfg,
     return reopen_new(s->ctx->ctl, &s->ctx->gate, &rc, &cb, &s->reopen, err);
 }
 
+static bool
+session_is_by_itself(const struct lunette_session *s)
+{
+    const struct iscsi_transport *tt = transport_find(&s->ctx->registry, s->url->cfg.transport);
+
+    return tt != NULL && (tt->caps & CAP_LOGIN_OFFLOAD);
+}
+
 static int
 session_start(struct lunette_session *s, const char *url, struct lunette_error *err)
 {
@@ -414,6 +445,8 @@ session_start(struct lunette_session *s, const char *url, struct lunette_error *
     r = session_read_url(s, url, err);
     if (r == 0)
         r = session_take_names(s, err);
+    if (r == 0)
+        s->by_itself = session_is_by_itself(s);
     if (r < 0)
         return r;
     r = api_session_keep(s, &s->url->cfg, err);

@@ -18,6 +18,26 @@ api_session_state(const struct lunette_session *s)
     return s->timed_out ? LUNETTE_SESSION_FAILED : LUNETTE_SESSION_BLOCKED;
 }
 
+uint64_t
+api_session_down_ns(const struct lunette_session *s)
+{
+    struct reopen_info info;
+
+    if (s->down_since_ns > 0)
+        return s->ctx->loop->now_ns - s->down_since_ns;
+    reopen_get_info(s->reopen, &info);
+    return info.down_ns;
+}
+
+uint32_t
+api_session_reopens(const struct lunette_session *s)
+{
+    struct reopen_info info;
+
+    reopen_get_info(s->reopen, &info);
+    return info.reopens + s->times_back;
+}
+
 void
 api_session_why(const struct lunette_session *s, struct lunette_error *ret)
 {
