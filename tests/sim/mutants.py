@@ -4,7 +4,7 @@
 
 A mutant that lunette-sim does not find within 1,000 seeds is a hole in the simulator; one whose lines
 are not in the source any more has to follow the source.  Those of iser are looked for in worlds over
-RDMA, all others in worlds over TCP.
+RDMA, those of engines and their clients in worlds with an engine, all others in worlds over TCP.
 
 usage: mutants.py BUILD-DIR [NAME...]
 """
@@ -15,10 +15,12 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import offload_planted
 import planting
 
 SEEDS = 1000
 RDMA_FIRST = 10 ** 12  # LS_RDMA_FIRST of lunette_sim.h
+ENGINE_FIRST = 2 * 10 ** 12  # LS_ENGINE_FIRST
 PROGRAM = "bin/lunette-sim"
 
 # name: file, then pairs of what stands there and what is planted
@@ -174,6 +176,27 @@ MUTANTS = {
 """)]),
 }
 
+# Those of offload_planted.py that whole worlds can see, too: between two looks of one turn nothing else runs there.
+MUTANTS |= {"offload-" + name: offload_planted.MUTANTS[name] for name in (
+    "generation-not-checked", "generation-not-checked-by-the-engine", "bounds-in-32-bits", "bell-for-nobody",
+    "doorbell-without-a-second-look", "completion-read-twice", "submission-read-twice", "buffer-back-before-the-fence", "completions-of-the-dead")}
+MUTANTS |= {
+    "engine-arena-goes-before-its-commands": ("src/engine/attach.c", [(
+        "    if (a->nsessions > 0)\n        return;\n    engine_lane_free(a->lane);\n", "")]),
+    "offload-completed-twice": ("src/offload/take.c", [(
+        "    look = slots_look(t, ret->slot, ret->generation);\n",
+        """    {
+        static struct offload_cqe last;
+        static unsigned n;
+
+        if (++n % 50 == 0 && last.kind != 0)
+            *ret = last;
+        last = *ret;
+    }
+    look = slots_look(t, ret->slot, ret->generation);
+""")]),
+}
+
 # What has to be said of a mutant that several checks find, so that each of them is known to.
 SAID = {"stale-write-overtakes": "which must not be there",
         "come-back-as-a-stranger": "Invalid exchange"}  # a reservation that is not its own any more
@@ -183,7 +206,8 @@ def found_by(name, program):
     """What the simulator says of a mutant."""
     wanted = SAID.get(name, "")
     stop = [] if wanted else ["--stop"]
-    first = RDMA_FIRST + 1 if MUTANTS[name][0].startswith("src/transport/iser/") else 1
+    first = 1 + {"iser": RDMA_FIRST, "offload": ENGINE_FIRST, "engine": ENGINE_FIRST}.get(
+        pathlib.Path(MUTANTS[name][0]).parent.name, 0)
     run = subprocess.run([program, "--seeds", str(SEEDS), "--first", str(first)] + stop, capture_output=True, text=True,
                          env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}, errors="replace")
     lines = [l for l in run.stderr.splitlines() if l.startswith("seed ") or "Assertion" in l]
