@@ -109,6 +109,17 @@ engine_still_writes(void *user, uint8_t *mem, size_t size)
     }
 }
 
+/* What lies in a ring from long ago is there once more, as if it had been put there anew: whoever
+ * takes it has to see by its generation that it is about something that is over. */
+static void
+old_again(struct le_world *w, struct ring_shared *sh, uint32_t slots)
+{
+    uint32_t n = 1 + (uint32_t)le_below(w, slots);
+
+    (void)__atomic_fetch_add(&sh->produced, n, __ATOMIC_RELAXED);
+    LS_COUNT(dying_writes, 1);
+}
+
 void
 le_engine_dies(struct le_world *w)
 {
@@ -117,8 +128,13 @@ le_engine_dies(struct le_world *w)
         struct le_client *c = &w->client[i];
         struct offload_attach *at = c->loop != NULL ? le_attachment(c) : NULL;
 
-        if (at != NULL && at->state == OFFLOAD_UP)
-            note_left(c, at);
+        if (at == NULL || at->state != OFFLOAD_UP)
+            continue;
+        note_left(c, at);
+        if (w->plan.garbage && le_below(w, 2) == 0) {
+            old_again(w, at->share.cq.sh, w->plan.slots);
+            sim_bell_ring(w->sim, at->share.bell_client, 0);
+        }
     }
     if (w->plan.garbage)
         sim_process_set_dying(engine_process_loop(w->engine), engine_still_writes, w);
@@ -137,10 +153,7 @@ client_still_writes(void *user, uint8_t *mem, size_t size)
 
     if (size != (uint64_t)w->plan.arena_mib << 20 && le_below(w, 2) == 0) {
         /* The ring again, as it was: entries that were taken long ago. */
-        struct ring_shared *sq = (struct ring_shared *)(void *)(mem + offload_sq_at());
-
-        sq->produced += 1 + (uint32_t)le_below(w, w->plan.slots);
-        LS_COUNT(dying_writes, 1);
+        old_again(w, (struct ring_shared *)(void *)(mem + offload_sq_at()), w->plan.slots);
         return;
     }
     for (; n > 0; n--) {
@@ -155,14 +168,20 @@ client_still_writes(void *user, uint8_t *mem, size_t size)
 void
 le_client_dies(struct le_client *c)
 {
+    struct offload_attach *at = le_attachment(c);
     struct le_world *w = c->w;
 
     for (uint32_t i = 0; i < w->nleft; i++) { /* nobody reads that any more */
         if (w->left[i].c == c)
             w->left[i--] = w->left[--w->nleft];
     }
-    if (w->plan.garbage)
-        sim_process_set_dying(c->loop, client_still_writes, c);
+    if (!w->plan.garbage)
+        return;
+    sim_process_set_dying(c->loop, client_still_writes, c);
+    if (at != NULL && at->state == OFFLOAD_UP && le_below(w, 2) == 0) {
+        old_again(w, at->share.sq.sh, w->plan.slots);
+        shm_bell_ring(c->loop, at->share.bell_engine);
+    }
 }
 
 /* ---- a client that lies -----------------------------------------------------------------------
