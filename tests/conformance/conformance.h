@@ -206,7 +206,8 @@ void conform_reset_hosts(void);
 
 extern const struct conform_net conform_epoll, conform_uring, conform_sim, conform_sim_rdma;
 extern const struct conform_member conform_sw_tcp, conform_fake, conform_fake_gathers,
-    conform_object, conform_offload_session, conform_iser, conform_iser_pool, conform_iser_register;
+    conform_object, conform_offload_session, conform_offload_beside, conform_iser,
+    conform_iser_pool, conform_iser_register;
 /* The simulator of a net that is one; NULL: it is not. */
 struct sim *conform_simulator(struct conform_world *w);
 /* For `begin`: w->ctx knows conform_tt. */

@@ -14,11 +14,8 @@
 #include "api/url.h"
 #include "engine/flash.h"
 #include "offload/offload.h"
-#include "tests/conformance/conformance.h"
+#include "tests/conformance/member_offload.h"
 #include "tests/support/engine_process.h"
-
-#define PATH       "/sim/engine"
-#define EP_OPTIONS "engine=" PATH
 
 struct machine {
     struct engine_process *engine; /* NULL: it was killed */
@@ -91,8 +88,8 @@ record_of(const struct api_url *u, bool chap, struct flash_record *ret)
     }
 }
 
-static void
-offload_record(struct conform_world *w)
+void
+conform_offload_record(struct conform_world *w)
 {
     struct machine *m = w->machine;
     struct engine_flash *f = engine_node_flash(engine_process_node(m->engine));
@@ -126,7 +123,7 @@ offload_revive(struct conform_world *w)
 {
     struct machine *m = w->machine;
 
-    m->engine = engine_process_start(conform_simulator(w), PATH, m->state);
+    m->engine = engine_process_start(conform_simulator(w), CONFORM_OFFLOAD_PATH, m->state);
 }
 
 static void
@@ -150,15 +147,15 @@ engine_end(struct conform_world *w)
     m->engine = NULL;
 }
 
-static void
-offload_forget(struct conform_world *w)
+void
+conform_offload_forget(struct conform_world *w)
 {
     engine_end(w);
     offload_revive(w);
 }
 
-static void
-offload_begin(struct conform_world *w)
+void
+conform_offload_begin(struct conform_world *w)
 {
     struct machine *m = calloc(1, sizeof(*m));
 
@@ -169,8 +166,8 @@ offload_begin(struct conform_world *w)
     offload_revive(w);
 }
 
-static void
-offload_end(struct conform_world *w)
+void
+conform_offload_end(struct conform_world *w)
 {
     struct machine *m = w->machine;
 
@@ -181,13 +178,12 @@ offload_end(struct conform_world *w)
 
 const struct conform_member conform_offload_session = {.name = "offload_session",
                                                        .tt = &offload_session_transport,
-                                                       .options =
-                                                           "transport=offload_session&" EP_OPTIONS,
-                                                       .ep_options = EP_OPTIONS,
-                                                       .begin = offload_begin,
-                                                       .end = offload_end,
+                                                       .options = CONFORM_OFFLOAD_OPTIONS,
+                                                       .ep_options = CONFORM_OFFLOAD_EP_OPTIONS,
+                                                       .begin = conform_offload_begin,
+                                                       .end = conform_offload_end,
                                                        .check = conform_check_sessions,
                                                        .kill = offload_kill,
                                                        .revive = offload_revive,
-                                                       .record = offload_record,
-                                                       .forget = offload_forget};
+                                                       .record = conform_offload_record,
+                                                       .forget = conform_offload_forget};

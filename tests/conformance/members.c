@@ -116,6 +116,9 @@ const struct conform_member conform_object = {.name = "object",
                                               .begin = conform_register,
                                               .check = conform_check_sessions};
 
+/* Why a row is not asked for more. */
+#define BESIDE "the second client is there to be killed; offload_session has this group"
+
 const struct conform_row conform_rows[] = {
     {.member = &conform_sw_tcp, .net = &conform_sim},
     {.member = &conform_sw_tcp, .net = &conform_epoll},
@@ -127,6 +130,19 @@ const struct conform_row conform_rows[] = {
     {.member = &conform_iser_pool, .net = &conform_sim_rdma},
     {.member = &conform_iser_register, .net = &conform_sim_rdma},
     {.member = &conform_offload_session, .net = &conform_sim},
+    {.member = &conform_offload_beside,
+     .net = &conform_sim,
+     .not_for = {[CONFORM_CONNECT] = BESIDE,
+                 [CONFORM_LOGIN] = BESIDE,
+                 [CONFORM_SIZES] = BESIDE,
+                 [CONFORM_WINDOW] = BESIDE,
+                 [CONFORM_ABORT] = BESIDE,
+                 [CONFORM_RESET] = BESIDE,
+                 [CONFORM_CUT] = BESIDE,
+                 [CONFORM_ORDER] = BESIDE,
+                 [CONFORM_UNBIND] = BESIDE,
+                 [CONFORM_PARAMS] = BESIDE,
+                 [CONFORM_STATS] = BESIDE}},
     {.member = &conform_object, .net = &conform_sim},
     {.member = &conform_object, .net = &conform_epoll},
     {.member = &conform_object, .net = &conform_uring},
