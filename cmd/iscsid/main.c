@@ -51,7 +51,7 @@ struct program {
 /* ---- signals and log ------------------------------------------------------------------------ */
 
 static void
-daemon_signals(sigset_t *set)
+iscsid_signals(sigset_t *set)
 {
     (void)sigemptyset(set);
     (void)sigaddset(set, SIGTERM);
@@ -102,7 +102,7 @@ await_signals(void *arg)
     sigset_t set;
     int sig;
 
-    daemon_signals(&set);
+    iscsid_signals(&set);
     while (sigwait(&set, &sig) == 0) {
         atomic_store(sig == SIGHUP ? &p->reload : &p->terminate, true);
         if (!atomic_exchange(&p->signalled, true))
@@ -318,7 +318,7 @@ prepare(struct program *p, struct lunette_error *err)
         r = start_pid_file(a->pid_file, err);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL); /* else iscsi-iod ends without a word, where it was ignored */
-    daemon_signals(&set);
+    iscsid_signals(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     stdfds_raise();
     if (r == 0 && stdfds_room(DAEMON_ROOM) < 0)

@@ -198,8 +198,8 @@ attach_refuse(struct engine_attach *a, const struct iscsi_uevent *ev, struct lun
 }
 
 static void
-attach_serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev,
-             const void *data, uint32_t data_len)
+engine_attach_serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev,
+                    const void *data, uint32_t data_len)
 {
     struct engine_attach *a = server;
     struct iscsi_reply rep = {.type = ev->type, .seq = ev->seq, .sid = ev->sid, .cid = ev->cid};
@@ -226,7 +226,7 @@ attach_serve(void *server, const struct ipc_client *from, const struct iscsi_uev
     from->reply(from->binding, &rep);
 }
 
-const struct ipc_server_ops engine_attach_ops = {.serve = attach_serve};
+const struct ipc_server_ops engine_attach_ops = {.serve = engine_attach_serve};
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -241,7 +241,7 @@ engine_site_init(struct engine_site *s)
 
 /* Sessions, and with them all that a host may still write to, have ended. */
 static void
-attach_end(struct loop_work *w)
+attachment_end(struct loop_work *w)
 {
     struct engine_attach *a = container_of(w, struct engine_attach, end);
     struct engine_site *site = a->site;
@@ -277,7 +277,7 @@ engine_attach_new(struct engine_site *s, const struct engine_attach_config *cfg,
     for (unsigned i = 0; i < IPC_ENGINE_FDS; i++)
         a->fd[i] = -1;
     engine_events_init(a);
-    loop_work_init(&a->end, attach_end);
+    loop_work_init(&a->end, attachment_end);
     list_push_back(&s->attachments, &a->node);
     s->nattachments++;
     *ret = a;

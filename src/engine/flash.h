@@ -22,30 +22,11 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "login/config.h"
+#include "engine/flash_text.h"
 #include "seam/ipc.h"
 
 struct engine_flash;
 struct whole_fileops;
-
-#define FLASH_NO_CHAP    (-1)
-#define ENGINE_CHAPS_MAX 256 /* names with secrets: indices 0..255 */
-
-struct flash_record {
-    bool used;
-    bool boot;    /* is logged in to when the engine starts */
-    int32_t chap; /* index of the table of secrets; FLASH_NO_CHAP: none */
-    int32_t chap_in;
-    /* What to log in to, without secrets: names, portal, ISID (which stays, so that a login takes
-     * the place of the session that a dead engine has left), limits and what is offered.  Of it
-     * the table keeps what has a name in engine/flash_text.c; all else is as login_config_init has
-     * it. */
-    struct login_config login;
-};
-
-/* A record with defaults, over tcp, without names and portal; its ISID is of zeroes, which gets it
- * one of its own as soon as it has all of these. */
-void engine_flash_record_init(struct flash_record *r);
 
 /* Makes the folder dir where it is missing, and takes it for this process: before the first
  * engine_flash_open of it.  Returns a descriptor, which gives it back when it is closed, by the end

@@ -168,6 +168,27 @@ login_make_config(struct engine_login *l, struct login_config *cfg, struct lunet
     return e;
 }
 
+void
+engine_logins_check_end(struct engine_logins *e)
+{
+    if (!list_empty(&e->list))
+        return;
+    e->settle_until_ns = e->loop->now_ns + LOGINS_SETTLE_NS;
+    loop_timer_start(e->loop, &e->settle, 0);
+}
+
+struct engine_login *
+engine_login_of(const struct engine_logins *e, uint32_t index)
+{
+    LIST_FOREACH (n, &e->list) {
+        struct engine_login *l = container_of(n, struct engine_login, node);
+
+        if (l->index == index && l->phase != ENGINE_LOGIN_OUT)
+            return l;
+    }
+    return NULL;
+}
+
 /* Nobody wants it, and it never was: nothing is left of it. */
 static void
 login_drop(struct engine_login *l)

@@ -10,6 +10,8 @@
 #include "login/logout.h"
 #include "login/reopen.h"
 
+#define LOGINS_SETTLE_NS (10 * LOOP_NS_PER_S) /* logins that were given up may take so long */
+
 /* A walk over the uses of a login, in which each that is called may leave. */
 struct use_walk {
     struct list *next;

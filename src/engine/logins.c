@@ -9,8 +9,7 @@
 #include "engine/login_priv.h"
 #include "ipc/ipc.h"
 
-#define SETTLE_MS       10                   /* between two looks whether all has ended */
-#define SETTLE_LIMIT_NS (10 * LOOP_NS_PER_S) /* logins that were given up may take so long */
+#define SETTLE_MS 10 /* between two looks whether all has ended */
 
 static void logins_settle(struct loop_timer *t);
 
@@ -93,15 +92,6 @@ logins_settle(struct loop_timer *t)
 }
 
 void
-engine_logins_check_end(struct engine_logins *e)
-{
-    if (!list_empty(&e->list))
-        return;
-    e->settle_until_ns = e->loop->now_ns + SETTLE_LIMIT_NS;
-    loop_timer_start(e->loop, &e->settle, 0);
-}
-
-void
 engine_logins_shutdown(struct engine_logins *e, void (*done)(void *user), void *user)
 {
     assert(!e->ending);
@@ -139,18 +129,6 @@ struct engine_flash *
 engine_logins_flash(const struct engine_logins *e)
 {
     return e->flash;
-}
-
-struct engine_login *
-engine_login_of(const struct engine_logins *e, uint32_t index)
-{
-    LIST_FOREACH (n, &e->list) {
-        struct engine_login *l = container_of(n, struct engine_login, node);
-
-        if (l->index == index && l->phase != ENGINE_LOGIN_OUT)
-            return l;
-    }
-    return NULL;
 }
 
 /* The counters are all of 64 bits, so that sums of them can be made in a loop. */

@@ -251,7 +251,7 @@ session_set_param(struct engine_session *s, const struct iscsi_uevent *ev,
 
 /* Finds or makes the record: its index or -errno. */
 static int
-session_record(struct engine_session *s, struct lunette_error *why)
+member_record(struct engine_session *s, struct lunette_error *why)
 {
     const struct engine_site *site = s->attach->site;
     struct flash_record r;
@@ -293,7 +293,7 @@ session_begin(struct engine_session *s, struct lunette_error *why)
         return lunette_fail(why, -EXDEV, LUNETTE_DOM_USAGE, 0,
                             "%s belongs to loop %u of the engine, and this is loop %u", s->target,
                             offload_loop_of(s->target, site->loops), site->index);
-    i = session_record(s, why);
+    i = member_record(s, why);
     if (i < 0)
         return i;
     s->use = (struct engine_use){

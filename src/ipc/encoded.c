@@ -255,7 +255,7 @@ encoded_reply(void *binding, const struct iscsi_reply *rep)
     uint32_t data_len = ipc_reply_data_len(rep);
     int len;
 
-    assert(p != NULL); /* one answer to each request */
+    assert(p != NULL);                      /* one answer to each request */
     if (rep->type == ISCSI_UEVENT_SET_CHAP) /* a secret came with it */
         explicit_bzero(p->bytes, p->room);
     len = ipc_encode_reply(rep, p->bytes, IPC_MSG_MAX);

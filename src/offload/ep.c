@@ -16,7 +16,7 @@ ep_attached(struct offload_user *u)
 
 /* One that was up stays so: whoever is bound to it hears of a loss by itself. */
 static void
-ep_failed(struct offload_user *u, const struct lunette_error *why)
+offload_ep_failed(struct offload_user *u, const struct lunette_error *why)
 {
     struct offload_ep *e = container_of(u, struct offload_ep, user);
 
@@ -44,7 +44,7 @@ offload_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
     e->ep = ep;
     e->up = up;
     e->user.attached = ep_attached;
-    e->user.failed = ep_failed;
+    e->user.failed = offload_ep_failed;
     return offload_join(ep->host->dd_data, &e->opt, 0, &e->user, err);
 }
 

@@ -26,7 +26,7 @@ static const enum iscsi_param told[] = {
 #define TOLD_NEEDED 3u
 
 static void session_go(struct offload_session *s);
-static void session_moved(struct offload_session *s);
+static void offload_session_moved(struct offload_session *s);
 
 static struct offload_session *
 session_of(struct offload_user *u)
@@ -91,7 +91,7 @@ session_on_recovery(struct loop_timer *t)
     (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_TIMEOUT, (uint32_t)s->recovery_tmo_s,
                        "the session was not recovered within %d s", s->recovery_tmo_s);
     session_set_state(s, SCSI_HOST_GONE, &why);
-    session_moved(s);
+    offload_session_moved(s);
 }
 
 /* A number is that of an event, of which the low 32 bits count up. */
@@ -233,7 +233,7 @@ session_on_created(struct offload_call *c, const struct iscsi_reply *rep)
     if (rep->err < 0) {
         session_out(s);
         session_refused(s, &rep->why);
-        session_moved(s);
+        offload_session_moved(s);
         return;
     }
     if (rep->sid == 0) {
@@ -290,7 +290,7 @@ session_on_left(struct offload_call *c, const struct iscsi_reply *rep)
         loop_timer_start(s->loop, &s->again, KEPT_MS * LOOP_NS_PER_MS);
     }
     session_go(s); /* a login may have been refused, and another is due */
-    session_moved(s);
+    offload_session_moved(s);
 }
 
 /* Does what is next, unless an answer is waited for. */
@@ -367,13 +367,13 @@ session_failed(struct offload_user *u, const struct lunette_error *why)
         session_set_state(s, SCSI_HOST_BLOCKED, why);
     if (s->host.state == SCSI_HOST_GONE)
         offload_host_give_up(s);
-    session_moved(s);
+    offload_session_moved(s);
 }
 
 static void
 session_fenced(struct offload_user *u)
 {
-    session_moved(session_of(u));
+    offload_session_moved(session_of(u));
 }
 
 static void
@@ -393,7 +393,7 @@ session_login_event(struct offload_session *s, const struct iscsi_kevent *ev)
 }
 
 static void
-session_event(struct offload_user *u, const struct iscsi_kevent *ev)
+offload_session_event(struct offload_user *u, const struct iscsi_kevent *ev)
 {
     struct offload_session *s = session_of(u);
 
@@ -435,7 +435,7 @@ session_conn_down(struct offload_session *s)
 
 /* Tells what is due, once nothing of the session is with an engine. */
 static void
-session_moved(struct offload_session *s)
+offload_session_moved(struct offload_session *s)
 {
     if (s->phase == OFFLOAD_OUT && !s->asking && s->live == 0) {
         if (s->logout && s->conn != NULL && !s->conn->stopping)
@@ -448,7 +448,7 @@ session_moved(struct offload_session *s)
 }
 
 static void
-session_leave(struct offload_session *s)
+offload_session_leave(struct offload_session *s)
 {
     s->wanted = s->due = s->user.keeps = false;
     loop_timer_stop(s->loop, &s->again);
@@ -470,8 +470,8 @@ offload_stop_conn(void *conn, enum iscsi_stop how)
     else if (s->host.state == SCSI_HOST_RUNNING)
         session_set_state(s, SCSI_HOST_BLOCKED, &why);
     c->stopping = true;
-    session_leave(s);
-    session_moved(s);
+    offload_session_leave(s);
+    offload_session_moved(s);
 }
 
 static int
@@ -611,7 +611,7 @@ offload_send_pdu(void *conn, const struct bhs *hdr, const void *data, uint32_t l
     s->logout = true;
     if (s->host.state == SCSI_HOST_RUNNING)
         session_set_state(s, SCSI_HOST_BLOCKED, &why);
-    session_leave(s);
+    offload_session_leave(s);
     loop_defer(s->loop, &s->work); /* it may be over */
     return 0;
 }
@@ -656,12 +656,12 @@ offload_create(const struct dp_session_config *cfg, void **ret_session, struct s
     s->ev = cfg->ev;
     s->ev_user = cfg->user;
     s->stated = session_stated;
-    s->moved = session_moved;
+    s->moved = offload_session_moved;
     s->recovery_tmo_s = RECOVERY_TMO_S;
     s->user.attached = session_attached;
     s->user.failed = session_failed;
     s->user.fenced = session_fenced;
-    s->user.event = session_event;
+    s->user.event = offload_session_event;
     list_init(&s->call.node);
     loop_timer_init(&s->recovery, session_on_recovery);
     loop_timer_init(&s->again, session_on_again);
@@ -682,7 +682,7 @@ offload_teardown(void *session)
     session_is_gone(s, "the session was closed");
     if (s->conn != NULL && s->conn->bound)
         offload_stop_conn(s->conn, STOP_CONN_TERM);
-    session_moved(s);
+    offload_session_moved(s);
 }
 
 const struct dp_session_ops offload_session_ops = {

@@ -355,16 +355,16 @@ stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_o
  * with the port that was taken; ret_bound may be NULL.  Returns 0 or -errno.  The caller owns *ret.
  *
  * Listening at a path makes a socket file there, which only its owner may connect to (mode 0600,
- * whatever the umask; see loop.socket_mode) and which is removed when the stream is closed.  A socket file that a dead
- * process has left behind is replaced.  -EADDRINUSE: somebody listens there, or what stands there
- * is not a socket.  A relative path is meant from the working directory, also when it is removed.
- * The directory is locked (flock) for that; where somebody else holds that lock, this call waits
- * for a fifth of a second, and where a process that is about to be gone listens there, for it to be
- * gone, but no longer than some seconds.  Inside loop_run it waits for either some milliseconds
- * only; -EAGAIN: that was too short, try again later.  A file that somebody removes is made anew
- * some seconds later, with the folders above it that are gone, and the log says so; connections
- * stay.  When the process dies, however it does, nobody listens there any more as soon as it is
- * gone. */
+ * whatever the umask; see loop.socket_mode) and which is removed when the stream is closed.  A
+ * socket file that a dead process has left behind is replaced.  -EADDRINUSE: somebody listens
+ * there, or what stands there is not a socket.  A relative path is meant from the working
+ * directory, also when it is removed. The directory is locked (flock) for that; where somebody else
+ * holds that lock, this call waits for a fifth of a second, and where a process that is about to be
+ * gone listens there, for it to be gone, but no longer than some seconds.  Inside loop_run it waits
+ * for either some milliseconds only; -EAGAIN: that was too short, try again later.  A file that
+ * somebody removes is made anew some seconds later, with the folders above it that are gone, and
+ * the log says so; connections stay.  When the process dies, however it does, nobody listens there
+ * any more as soon as it is gone. */
 static inline int
 stream_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
               void *user, struct stream **ret, struct sock_addr *ret_bound)

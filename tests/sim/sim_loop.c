@@ -344,9 +344,8 @@ sim_run(struct loop *pub, int64_t timeout_ns)
         if (timeout_ns == 0 || l->callbacks != before || sim->now_ns >= deadline)
             break;
         if (!has_work(l)) {
-            uint64_t next = sim->together
-                                ? next_of_all(sim, deadline)
-                                : earlier(earlier(deadline, &sim->events), &l->timers);
+            uint64_t next = sim->together ? next_of_all(sim, deadline)
+                                          : earlier(earlier(deadline, &sim->events), &l->timers);
 
             if (next == UINT64_MAX)
                 return -EDEADLK;
