@@ -52,9 +52,26 @@ copied() {
     ok guest cmp -n $((mib << 20)) /root/part "$medium"
 }
 
+# Where the machine's kernel waits, and what it had to say last, for somebody who asks why nothing went on.
+kernel_waits() {
+    guest_sh 'ps -eo pid,stat,etime,wchan:25,args | grep -E "vmlab-|tgtd" | grep -v grep || true
+        for p in /proc/[0-9]*; do
+            s=$(cat $p/stack 2> /dev/null) || continue
+            case "$s" in *iscsi* | *isert* | *rdma* | *ib_*) echo "-- ${p#/proc/} $(cat $p/comm)"; echo "$s" | head -n 9 ;; esac
+        done
+        rdma res show qp; dmesg | tail -n 20' || true
+}
+
 # loaded OPTION...: verified I/O (tests/recovery/verify), and nothing of it is lost or spoilt
 loaded() {
-    expect 0 in_vm verify --no-final --depth 16 --region 4M --patience 60 "$@"
+    local got=0
+    checks=$((checks + 1))
+    in_vm verify --no-final --depth 16 --region 4M --patience 60 "$@" > "$tmp/out" 2> "$tmp/err" || got=$?
+    ! grep -qE 'Sanitizer|runtime error:' "$tmp/err" || fail "verify $*: sanitizer report" "$tmp/err"
+    if [[ $got != 0 ]]; then
+        kernel_waits >&2
+        fail "verify $*: exit $got" "$tmp/err" "$tmp/out"
+    fi
     jq -c 'del(.first_error)' "$tmp/out"
     is '.twice == 0 and .mismatches == 0'
 }
