@@ -11,6 +11,10 @@
 #include "engine/tables.h"
 #include "seam/shm.h"
 
+/* One that comes again and again does not fill the log. */
+#define BROKEN_WINDOW_NS (10 * LOOP_NS_PER_S)
+#define BROKEN_MAX       10
+
 static int
 attach_fault(struct lunette_error *why, int err, const char *what)
 {
@@ -55,9 +59,16 @@ static void
 attach_broken(void *user, const struct lunette_error *why)
 {
     struct engine_attach *a = user;
+    char more[48] = "";
+    unsigned unsaid;
 
-    log_line(a->site->loop->log, LOG_LEVEL_WARN, "client %u of user %u is sent away: %s",
-             a->cfg.client_pid, a->cfg.client_uid, why->msg);
+    if (log_limit_ok(&a->site->broken, a->site->loop->now_ns, BROKEN_WINDOW_NS, BROKEN_MAX,
+                     &unsaid)) {
+        if (unsaid > 0)
+            (void)snprintf(more, sizeof(more), " (%u more were since the last such line)", unsaid);
+        log_line(a->site->loop->log, LOG_LEVEL_WARN, "client %u of user %u is sent away: %s%s",
+                 a->cfg.client_pid, a->cfg.client_uid, why->msg, more);
+    }
     a->cfg.close(a->cfg.user, why);
 }
 

@@ -42,6 +42,7 @@ struct engine_site {
     struct list attachments; /* those that are gone included */
     uint32_t nattachments;
     uint64_t generations;
+    struct log_limit broken; /* of clients that broke the rules, in the log */
 };
 
 struct engine_attach_config {
