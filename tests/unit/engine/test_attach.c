@@ -457,6 +457,36 @@ test_two_clients_one_login(void **state)
     ew_end();
 }
 
+/* An abort reaches no command of another session, also of the same client: that is another host's.
+ */
+static void
+test_abort_stays_in_its_session(void **state)
+{
+    struct engine_login *const login1 = &fake_logins.login[1];
+    struct ew_client *c;
+    uint32_t sid[2];
+
+    (void)state;
+    ew_begin(1);
+    c = ew_up(0, 8);
+    sid[0] = ew_start(c);
+    sid[1] = ew_create(c);
+    assert_int_equal(ew_set(c, sid[1], ISCSI_PARAM_TARGET_NAME, EW_TARGET "2"), 0);
+    assert_int_equal(ew_set(c, sid[1], ISCSI_PARAM_INITIATOR_NAME, EW_INITIATOR), 0);
+    assert_int_equal(ew_set(c, sid[1], ISCSI_PARAM_PORTAL, "192.0.2.1:3260"), 0);
+    assert_int_equal(ew_do(c, ISCSI_UEVENT_START_CONN, sid[1]), 0);
+    fake_login_set(login0, IPC_SESSION_RUNNING, NULL);
+    fake_login_set(login1, IPC_SESSION_RUNNING, NULL);
+    ring_client_read(&c->c, sid[0], 0, 512);
+    ring_client_tmf(&c->c, sid[1], 1, OFFLOAD_ABORT, 0);
+    ring_client_publish(&c->c);
+    assert_int_equal(ring_client_turn(&c->c), 1);
+    assert_int_equal(ring_client_last(&c->c)->result, SCSI_EH_NOT_FOUND);
+    assert_int_equal(login0->host.ncmd, 1);
+    assert_int_equal(login0->host.nwait + login1->host.nwait, 0);
+    ew_end();
+}
+
 static void
 test_rule_breaker_is_sent_away(void **state)
 {
@@ -569,6 +599,7 @@ main(void)
         cmocka_unit_test(test_stop_waits_for_commands),
         cmocka_unit_test(test_engine_logs_out),
         cmocka_unit_test(test_two_clients_one_login),
+        cmocka_unit_test(test_abort_stays_in_its_session),
         cmocka_unit_test(test_rule_breaker_is_sent_away),
         cmocka_unit_test(test_any_order),
     };
