@@ -44,7 +44,7 @@ ending_signals(sigset_t *set)
 }
 
 void
-daemon_signals(void)
+daemon_set_signals(void)
 {
     sigset_t set;
 

@@ -16,7 +16,7 @@ int daemon_listener(const char *path, struct sock_addr *at, const struct sock_ad
 
 /* Sets signals as such a daemon wants them; before there are threads.  Whoever reads our stderr may
  * go away, and SIGTERM and SIGINT wait for daemon_watch. */
-void daemon_signals(void);
+void daemon_set_signals(void);
 
 struct daemon_watched {
     void (*stop)(void *user); /* called once, on a thread of its own, at the first such signal */

@@ -90,13 +90,13 @@ static const uint32_t refused[] = {
 #define REFUSE        (SECCOMP_RET_ERRNO | EPERM)
 
 static struct sock_filter
-filter_load(uint32_t at)
+confine_load(uint32_t at)
 {
     return (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at);
 }
 
 static struct sock_filter
-answer(uint32_t what)
+confine_answer(uint32_t what)
 {
     return (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, what);
 }
@@ -113,22 +113,22 @@ confine_program(struct sock_filter *f)
 {
     uint16_t n = 0;
 
-    f[n++] = filter_load(offsetof(struct seccomp_data, arch));
+    f[n++] = confine_load(offsetof(struct seccomp_data, arch));
     f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CONFINE_ARCH, 1, 0);
-    f[n++] = answer(SECCOMP_RET_KILL_PROCESS);
-    f[n++] = filter_load(offsetof(struct seccomp_data, nr));
+    f[n++] = confine_answer(SECCOMP_RET_KILL_PROCESS);
+    f[n++] = confine_load(offsetof(struct seccomp_data, nr));
     f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_CALLS, 0, 1);
-    f[n++] = answer(REFUSE);
+    f[n++] = confine_answer(REFUSE);
     f[n++] = unless_is(__NR_clone3, 1);
-    f[n++] = answer(SECCOMP_RET_ERRNO | ENOSYS);
+    f[n++] = confine_answer(SECCOMP_RET_ERRNO | ENOSYS);
     for (size_t i = 0; i < CONFINE_CALLS; i++)
         f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i],
                                               (uint8_t)(CONFINE_CALLS - i - 1 + 4), 0);
     f[n++] = unless_is(__NR_clone, 2);
-    f[n++] = filter_load(offsetof(struct seccomp_data, args[0])); /* its low half: little endian */
+    f[n++] = confine_load(offsetof(struct seccomp_data, args[0])); /* its low half: little endian */
     f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1);
-    f[n++] = answer(SECCOMP_RET_ALLOW);
-    f[n++] = answer(REFUSE);
+    f[n++] = confine_answer(SECCOMP_RET_ALLOW);
+    f[n++] = confine_answer(REFUSE);
     return n;
 }
 

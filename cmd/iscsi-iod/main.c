@@ -128,7 +128,7 @@ main(int argc, char **argv)
     }
     if (args.verbose > 0)
         log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-    daemon_signals();
+    daemon_set_signals();
     stdfds_raise();
     r = serve(&args, &log, &err);
     if (r == 0)

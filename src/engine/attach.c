@@ -209,8 +209,8 @@ attach_refuse(struct engine_attach *a, const struct iscsi_uevent *ev, struct lun
 }
 
 static void
-engine_attach_serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev,
-                    const void *data, uint32_t data_len)
+attachment_serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev,
+                 const void *data, uint32_t data_len)
 {
     struct engine_attach *a = server;
     struct iscsi_reply rep = {.type = ev->type, .seq = ev->seq, .sid = ev->sid, .cid = ev->cid};
@@ -237,7 +237,7 @@ engine_attach_serve(void *server, const struct ipc_client *from, const struct is
     from->reply(from->binding, &rep);
 }
 
-const struct ipc_server_ops engine_attach_ops = {.serve = engine_attach_serve};
+const struct ipc_server_ops engine_attach_ops = {.serve = attachment_serve};
 
 /* ---- life ----------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@
 
 /* Whose LUN a reset means; NULL: all. */
 static bool
-slot_concerns(const struct engine_slot *s, const uint8_t *lun)
+reset_concerns(const struct engine_slot *s, const uint8_t *lun)
 {
     return lun == NULL || memcmp(s->item.sc.lun, lun, sizeof(s->item.sc.lun)) == 0;
 }
@@ -25,7 +25,7 @@ member_end_queued(struct engine_member *m, const uint8_t *lun, enum scsi_host_re
     LIST_FOREACH_SAFE (n, &m->commands) {
         struct engine_slot *s = container_of(n, struct engine_slot, node);
 
-        if (!engine_slot_queued(s) || !slot_concerns(s, lun))
+        if (!engine_slot_queued(s) || !reset_concerns(s, lun))
             continue;
         engine_share_take_back(&m->sharer, &s->item);
         engine_slot_unsent(s, r);
@@ -101,7 +101,7 @@ tmf_ask(struct engine_slot *s, struct scsi_host *h, enum scsi_query what)
 }
 
 static int
-slot_tmf_begin(struct engine_member *m, struct engine_slot *s)
+member_begin_tmf(struct engine_member *m, struct engine_slot *s)
 {
     struct scsi_host *h = m->sharer.share->host;
 
@@ -141,7 +141,7 @@ member_next_tmf(struct engine_member *m)
 
         m->tmf = s;
         if (!m->draining && m->sharer.share != NULL)
-            r = slot_tmf_begin(m, s);
+            r = member_begin_tmf(m, s);
         if (r != -EINPROGRESS)
             tmf_end(s, (enum scsi_eh_result)r);
     }

@@ -13,7 +13,7 @@ events_attach(struct loop_timer *t)
 }
 
 static void
-attach_events_flush(struct engine_attach *a)
+engine_events_flush(struct engine_attach *a)
 {
     struct engine_events *q = &a->events;
 
@@ -30,7 +30,7 @@ attach_events_flush(struct engine_attach *a)
 static void
 events_on_retry(struct loop_timer *t)
 {
-    attach_events_flush(events_attach(t));
+    engine_events_flush(events_attach(t));
 }
 
 void
@@ -80,6 +80,6 @@ engine_events_send(struct engine_attach *a, struct iscsi_kevent *ev)
         events_make_room(q);
     ev->number = ++q->last;
     events_put(q, ev);
-    attach_events_flush(a);
+    engine_events_flush(a);
     return ev->number;
 }

@@ -118,7 +118,7 @@ session_free(struct engine_session *s)
 }
 
 static void
-session_leave(struct engine_session *s)
+session_leave_login(struct engine_session *s)
 {
     if (s->m.sharer.share != NULL)
         engine_share_leave(&s->m.sharer);
@@ -141,7 +141,7 @@ session_answer(struct engine_session *s, struct engine_ask *ask)
 static void
 session_stopped(struct engine_session *s)
 {
-    session_leave(s);
+    session_leave_login(s);
     engine_member_resume(&s->m);
     s->phase = ENGINE_SESSION_NEW;
     s->m.state = IPC_SESSION_NEW;
@@ -251,7 +251,7 @@ session_set_param(struct engine_session *s, const struct iscsi_uevent *ev,
 
 /* Finds or makes the record: its index or -errno. */
 static int
-member_record(struct engine_session *s, struct lunette_error *why)
+session_find_record(struct engine_session *s, struct lunette_error *why)
 {
     const struct engine_site *site = s->attach->site;
     struct flash_record r;
@@ -293,7 +293,7 @@ session_begin(struct engine_session *s, struct lunette_error *why)
         return lunette_fail(why, -EXDEV, LUNETTE_DOM_USAGE, 0,
                             "%s belongs to loop %u of the engine, and this is loop %u", s->target,
                             offload_loop_of(s->target, site->loops), site->index);
-    i = member_record(s, why);
+    i = session_find_record(s, why);
     if (i < 0)
         return i;
     s->use = (struct engine_use){
