@@ -12,7 +12,7 @@
  * tables are in memory only, they stay there until they are deleted.
  *
  * Changes wait for the disk, also on an engine's loop: they are few, and who asked for one is told
- * after it is there.  docs/design/engine.md says why.
+ * after it is there.  docs/design/flash.md says why.
  */
 #ifndef ENGINE_FLASH_H
 #define ENGINE_FLASH_H
