@@ -81,6 +81,9 @@ adm_options_usage(FILE *to)
         "  iscsiadm -m session -r SID --capture FILE [--no-payload] [--seconds N|--count N]\n"
         "  iscsiadm -m iface [-I IFACE] [-o OP] [-n KEY -v TEXT]\n"
         "  iscsiadm -m host [-P 1..4] [-H N]\n"
+        "  iscsiadm -m host -H ENGINE -C flashnode|chap [-x N] [-o OP] [-n KEY -v TEXT]\n"
+        "  iscsiadm -m host -H ENGINE -C ping -a PORTAL [-c N] [-i N]\n"
+        "  iscsiadm -m host -H ENGINE -C stats\n"
         "  iscsiadm -m fw [-l] [-S]\n"
         "  iscsiadm -k 0 [-u]\n"
         "\n",
