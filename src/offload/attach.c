@@ -18,7 +18,7 @@
 
 /* Calls fn for each user that is there now; any of them may leave inside. */
 static void
-offload_attach_tell(struct offload_attach *at, void (*fn)(struct offload_user *u))
+attach_tell_users(struct offload_attach *at, void (*fn)(struct offload_user *u))
 {
     bool found;
 
@@ -133,7 +133,7 @@ attach_back_off(struct offload_attach *at)
 
 /* at->why says it. */
 static void
-offload_attach_end(struct offload_attach *at)
+attach_over(struct offload_attach *at)
 {
     bool known = at->state != OFFLOAD_UP && at->silent;
 
@@ -153,7 +153,7 @@ offload_attach_end(struct offload_attach *at)
     if (!known)
         attach_log(at);
     loop_defer(at->loop, &at->work);
-    offload_attach_tell(at, tell_failed);
+    attach_tell_users(at, tell_failed);
 }
 
 void
@@ -169,7 +169,7 @@ offload_lost(struct offload_attach *at, int err, const char *fmt, ...)
     va_end(ap);
     (void)lunette_fail(&at->why, err, LUNETTE_DOM_CONNECT, (uint32_t)-err, "the engine at %s %s",
                        at->opt.engine, what);
-    offload_attach_end(at);
+    attach_over(at);
 }
 
 /* The same where there is a sentence already. */
@@ -179,7 +179,7 @@ attach_refused(struct offload_attach *at, const struct lunette_error *why)
     if (at->state == OFFLOAD_IDLE || at->state == OFFLOAD_LOST)
         return;
     (void)lunette_fail_as(&at->why, why);
-    offload_attach_end(at);
+    attach_over(at);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -495,7 +495,7 @@ attach_connect_failed(struct offload_attach *at, int err)
         (void)lunette_fail(&at->why, err, LUNETTE_DOM_CONNECT, (uint32_t)-err,
                            "the engine at %s cannot be reached: %s", at->opt.engine,
                            errno_text(-err));
-    offload_attach_end(at);
+    attach_over(at);
 }
 
 static void
@@ -562,7 +562,7 @@ attach_settle(struct offload_attach *at)
         offload_give_back(at);
     }
     attach_clear(at);
-    offload_attach_tell(at, tell_fenced);
+    attach_tell_users(at, tell_fenced);
 }
 
 static void
@@ -606,7 +606,7 @@ attach_on_work(struct loop_work *w)
         return;
     }
     if (at->state == OFFLOAD_UP)
-        offload_attach_tell(at, tell_attached);
+        attach_tell_users(at, tell_attached);
     else if (at->state == OFFLOAD_IDLE && attach_is_wanted(at))
         attach_try_later(at);
 }

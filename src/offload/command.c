@@ -246,8 +246,8 @@ tmf_try(struct offload_session *s, struct scsi_eh_wait *w)
 }
 
 static void
-tmf_begin(struct scsi_host *h, enum offload_function function, const uint8_t *lun,
-          struct scsi_cmd *sc, struct scsi_eh_wait *w)
+offload_tmf_begin(struct scsi_host *h, enum offload_function function, const uint8_t *lun,
+                  struct scsi_cmd *sc, struct scsi_eh_wait *w)
 {
     w->function = (uint8_t)function;
     w->sc = sc;
@@ -286,39 +286,40 @@ offload_eh_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *
 
     if (u != NULL)
         u->eh = w;
-    tmf_begin(h, OFFLOAD_ABORT, sc->lun, u != NULL ? sc : NULL, w);
+    offload_tmf_begin(h, OFFLOAD_ABORT, sc->lun, u != NULL ? sc : NULL, w);
 }
 
 static void
 offload_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
 {
-    tmf_begin(h, OFFLOAD_LU_RESET, lun, NULL, w);
+    offload_tmf_begin(h, OFFLOAD_LU_RESET, lun, NULL, w);
 }
 
 static void
 offload_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
-    tmf_begin(h, OFFLOAD_TARGET_RESET, NULL, NULL, w);
+    offload_tmf_begin(h, OFFLOAD_TARGET_RESET, NULL, NULL, w);
 }
 
 static void
 offload_eh_clear_aca(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
 {
-    tmf_begin(h, OFFLOAD_CLEAR_ACA, lun, NULL, w);
+    offload_tmf_begin(h, OFFLOAD_CLEAR_ACA, lun, NULL, w);
 }
 
 static void
 offload_eh_query(struct scsi_host *h, enum scsi_query what, const uint8_t lun[8],
                  struct scsi_eh_wait *w)
 {
-    tmf_begin(h, what == SCSI_QUERY_TASK_SET ? OFFLOAD_QUERY_TASK_SET : OFFLOAD_QUERY_ASYNC_EVENT,
-              lun, NULL, w);
+    offload_tmf_begin(
+        h, what == SCSI_QUERY_TASK_SET ? OFFLOAD_QUERY_TASK_SET : OFFLOAD_QUERY_ASYNC_EVENT, lun,
+        NULL, w);
 }
 
 static void
 offload_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
-    tmf_begin(h, OFFLOAD_SESSION_RESET, NULL, NULL, w);
+    offload_tmf_begin(h, OFFLOAD_SESSION_RESET, NULL, NULL, w);
 }
 
 /* Whether data of it move only the engine knows.  Where the session is away, something else ends

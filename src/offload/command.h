@@ -4,7 +4,7 @@
 #define OFFLOAD_COMMAND_H
 
 #include "offload/attach.h"
-#include "offload/types.h"
+#include "offload/session_priv.h"
 
 /* s is all zero but for loop, stated and moved.  cmds_max: 0 is the default. */
 void offload_host_init(struct offload_session *s, uint32_t sid, uint32_t cmds_max);

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 static void
-ep_attached(struct offload_user *u)
+offload_ep_attached(struct offload_user *u)
 {
     struct offload_ep *e = container_of(u, struct offload_ep, user);
 
@@ -43,7 +43,7 @@ offload_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
         return r;
     e->ep = ep;
     e->up = up;
-    e->user.attached = ep_attached;
+    e->user.attached = offload_ep_attached;
     e->user.failed = offload_ep_failed;
     return offload_join(ep->host->dd_data, &e->opt, 0, &e->user, err);
 }

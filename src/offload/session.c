@@ -8,6 +8,7 @@
 #include "offload/command.h"
 #include "offload/entry.h"
 #include "offload/ep.h"
+#include "offload/session_priv.h"
 #include "wire/text.h"
 
 #define RECOVERY_TMO_S 120 /* until it is told */

@@ -50,7 +50,7 @@ static const struct {
 } known[] = {{"engine", take_engine}, {"offload_slots", take_slots}, {"offload_arena", take_arena}};
 
 static int
-take_offload_option(const char *at, size_t len, struct offload_options *o,
+offload_take_option(const char *at, size_t len, struct offload_options *o,
                     struct lunette_error *err)
 {
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -88,7 +88,7 @@ offload_options_read(const char *text, struct offload_options *ret, struct lunet
 
     for (const char *at = text != NULL ? text : ""; *at != '\0';) {
         size_t len = strcspn(at, "&");
-        int r = take_offload_option(at, len, &o, err);
+        int r = offload_take_option(at, len, &o, err);
 
         if (r < 0)
             return r;

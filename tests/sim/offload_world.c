@@ -286,7 +286,7 @@ world_log_in(struct world *w, unsigned i)
 {
     struct lunette_error err;
 
-    assert_int_equal(world_connect(w, i, "engine=" FAKE_ENGINE_PATH, &err), 0);
+    assert_int_equal(world_connect(w, i, WORLD_ENGINE, &err), 0);
     assert_true(world_until(w, connected, SEC));
     assert_int_equal(w->ses[i].ep_event, 1);
     assert_int_equal(offload_session_transport.ep_poll(&w->ses[i].ep), 1);

@@ -8,7 +8,11 @@
 
 #include "offload/offload.h"
 #include "offload/session.h"
+#include "offload/session_priv.h"
 #include "tests/support/fake_engine.h"
+
+/* The least arena, since all of it is filled and looked at. */
+#define WORLD_ENGINE "engine=" FAKE_ENGINE_PATH "&offload_arena=4M"
 
 #define WORLD_CMDS     32
 #define WORLD_SESSIONS 2

@@ -102,7 +102,7 @@ test_refused(void **state)
         world_begin(w, 1, NULL);
         *(int *)(void *)((char *)&w->fe + rows[i].knob) = -EPERM;
         fake_engine_start(&w->fe, w->sim);
-        assert_int_equal(world_connect(w, 0, "engine=" FAKE_ENGINE_PATH, &err), 0);
+        assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
         world_run(w, SEC);
         assert_int_equal(w->ses[0].ep_events, 1);
         assert_int_equal(w->ses[0].ep_event, rows[i].at_connect ? -EPERM : 1);
@@ -135,7 +135,7 @@ test_silent(void **state)
     world_begin(w, 1, NULL);
     w->fe.silent = true;
     fake_engine_start(&w->fe, w->sim);
-    assert_int_equal(world_connect(w, 0, "engine=" FAKE_ENGINE_PATH, &err), 0);
+    assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
     world_run(w, 9 * SEC);
     assert_int_equal(w->ses[0].ep_event, 0);
     world_run(w, 2 * SEC);
@@ -297,7 +297,7 @@ test_busy(void **state)
     (void)state;
     world_begin(w, 1, NULL);
     fake_engine_start(&w->fe, w->sim);
-    assert_int_equal(world_connect(w, 0, "engine=" FAKE_ENGINE_PATH "&offload_slots=8", &err), 0);
+    assert_int_equal(world_connect(w, 0, WORLD_ENGINE "&offload_slots=8", &err), 0);
     world_run(w, SEC);
     world_create(w, 0);
     assert_int_equal(world_start(w, 0), 0);

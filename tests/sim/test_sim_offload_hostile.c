@@ -9,7 +9,7 @@
 
 #include "seam/shm.h"
 
-#define SEEDS 300
+#define SEEDS 200
 
 static struct world world;
 
@@ -204,13 +204,13 @@ die_at(struct world *w, unsigned n)
     w->fe.die_after = n;
     fake_engine_start(&w->fe, w->sim);
     sim_process_set_dying(w->fe.l, scribble, w);
-    assert_int_equal(world_connect(w, 0, "engine=" FAKE_ENGINE_PATH, &err), 0);
+    assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
     world_run(w, SEC);
     assert_int_equal(w->ses[0].ep_events, 1);
     if (w->ses[0].ep_event < 0) {
         good_engine(w);
         world_disconnect(w, 0);
-        assert_int_equal(world_connect(w, 0, "engine=" FAKE_ENGINE_PATH, &err), 0);
+        assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
         world_run(w, SEC);
         assert_int_equal(w->ses[0].ep_event, 1);
     }
@@ -290,7 +290,7 @@ test_shm_short(void **state)
         world_begin(w, 1, NULL);
         fake_engine_start(&w->fe, w->sim);
         sim_shm_fail(w->sim, after, EMFILE);
-        assert_int_equal(world_connect(w, 0, "engine=" FAKE_ENGINE_PATH, &err), 0);
+        assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
         world_run(w, SEC);
         assert_int_equal(w->ses[0].ep_events, 1);
         if (w->ses[0].ep_event < 0) {
