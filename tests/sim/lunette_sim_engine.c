@@ -540,6 +540,7 @@ world_begin(struct le_world *w)
     w->tloop = sim_loop(w->sim);
     w->disk = steady_calloc(1, LE_DISK);
     w->held = LE_FAULTS;
+    le_between(w);
     target_start(w);
     state_path(getpid(), w->state, sizeof(w->state));
     le_sweep(getpid());
@@ -556,6 +557,7 @@ world_begin(struct le_world *w)
 static void
 world_end(struct le_world *w)
 {
+    le_between(NULL);
     target_end(w);
     (void)sim_run_until(w->sim, NULL, NULL, 2 * LOOP_NS_PER_S);
     LS_COUNT(virtual_ms, (sim_now_ns(w->sim) - w->base.start_ns) / LOOP_NS_PER_MS);

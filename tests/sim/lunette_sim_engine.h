@@ -4,6 +4,7 @@
  *
  *   engine        what a seed means, the processes, and the story
  *   engine_io     requests of a client, and what its part of the medium may hold
+ *   engine_between  what others do while one looks at a ring
  *   engine_death  what processes do between being killed and being reaped, and clients that lie
  *
  * Each client has a part of the medium for each of its lives, so that whatever it leaves behind
@@ -157,6 +158,12 @@ void le_engine_dies(struct le_world *w);
 void le_client_dies(struct le_client *c);
 /* The client puts something into its ring that is wrong.  False: it has nothing to begin with. */
 bool le_client_lies(struct le_client *c);
+
+/* ---- engine_between ---------------------------------------------------------------------------
+ */
+
+/* From now on other processes do things between two looks of one at a ring; NULL: no more. */
+void le_between(struct le_world *w);
 
 /* ---- the world --------------------------------------------------------------------------------
  */

@@ -296,7 +296,7 @@ pick(struct sim *sim)
     LIST_FOREACH (p, &sim->loops) {
         struct sim_loop *l = container_of(p, struct sim_loop, node);
 
-        if (has_work(l) && sim_below(sim, ++n) == 0)
+        if (!l->running && has_work(l) && sim_below(sim, ++n) == 0)
             found = l;
     }
     return found;
@@ -356,6 +356,16 @@ sim_run(struct loop *pub, int64_t timeout_ns)
     pub->now_ns = sim->now_ns;
     made = l->callbacks - before;
     return made > INT_MAX ? INT_MAX : (int)made;
+}
+
+bool
+sim_interleave(struct sim *sim)
+{
+    struct sim_loop *l = pick(sim);
+
+    if (l != NULL)
+        turn(l);
+    return l != NULL;
 }
 
 void

@@ -63,6 +63,10 @@ bool sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64
  * one that runs on another loop. */
 void sim_together(struct sim *sim, bool on);
 
+/* From inside a turn, or between two: another loop, which has work and is in no turn, has one, as
+ * on another processor.  False: there is none. */
+bool sim_interleave(struct sim *sim);
+
 /* Calls fn(user) after each turn of any loop: the place to check what must always hold. */
 void sim_after_turn(struct sim *sim, void (*fn)(void *user), void *user);
 
