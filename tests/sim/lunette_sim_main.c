@@ -327,7 +327,12 @@ all_happened(void)
                                  {&ls_stats->engine_stops, "an engine that ended"},
                                  {&ls_stats->client_kills, "a client that was killed"},
                                  {&ls_stats->lies, "a client that lied"},
-                                 {&ls_stats->dying_writes, "something that the dead wrote"}};
+                                 {&ls_stats->dying_writes, "something that the dead wrote"},
+                                 {&ls_stats->engine_faults[LE_CUT], "an engine that was cut off"},
+                                 {&ls_stats->engine_faults[LE_BLACK_HOLE], "a black hole"},
+                                 {&ls_stats->engine_faults[LE_REFUSE], "a target that refuses"},
+                                 {&ls_stats->engine_faults[LE_SLOW], "a slow target"},
+                                 {&ls_stats->engine_faults[LE_RESTART], "a target that dies"}};
     bool all = true;
 
     if (ls_stats->worlds[2] >= ENOUGH_RDMA)
