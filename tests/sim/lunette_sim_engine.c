@@ -46,6 +46,7 @@ plan_make(uint64_t seed, struct le_plan *p)
                           .only_clients_die = draw(&x, 5) == 0,
                           .garbage = draw(&x, 4) != 0,
                           .reap_ms = 1 + (uint32_t)draw(&x, draw(&x, 2) == 0 ? 20 : 800)};
+    p->cancels = draw(&x, 2) == 0;
     for (int f = 0; f < LE_FAULTS; f++) {
         bool client = f == LE_KILL_CLIENT || f == LE_LIE || f == LE_LEAVE;
 

@@ -52,6 +52,7 @@ struct le_plan {
     uint32_t slots, arena_mib;  /* what each client shares */
     bool table;                 /* the engine has a folder */
     bool only_clients_die;      /* nothing else goes wrong */
+    bool cancels;               /* clients change their minds */
     bool garbage;               /* the dead write to what they had mapped */
     uint32_t reap_ms;
 };
@@ -65,7 +66,7 @@ struct le_slot {
     uint64_t at; /* of the place, on the medium */
     uint8_t *buf;
     uint32_t off, len;
-    bool write, busy;
+    bool write, busy, canceled;
     uint32_t id;
     /* What each block may hold: what writes of these numbers have there; with `any`, anything. */
     struct le_block {

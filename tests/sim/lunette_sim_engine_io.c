@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/sim/lunette_sim_engine_io.c - requests of clients, and what each block may hold. */
+#include <errno.h>
 #include <string.h>
 
 #include "tests/sim/lunette_sim_engine.h"
@@ -96,6 +97,7 @@ begin(struct le_client *c, struct le_slot *s)
     s->off = (uint32_t)le_below(w, (LE_PART - s->len) / LE_BLOCK + 1) * LE_BLOCK;
     s->write = le_below(w, 5) < 3;
     s->id = ++w->next_id;
+    s->canceled = false;
     for (uint32_t i = 0; i < s->len && s->write; i++)
         s->buf[i] = le_byte(s->id, s->at + s->off + i);
     r = s->write ? lunette_queue_write(c->q, s->buf, s->len, s->at + s->off, 0, s)
@@ -131,6 +133,8 @@ ended(struct le_client *c, const struct lunette_completion *done)
         c->good_in_calm += w->calm;
         if (!s->write)
             judge(s, s->buf, s->off, s->len, "what was read");
+    } else if (done->err == -ECANCELED && s->canceled) {
+        LS_COUNT(canceled, 1);
     } else {
         c->failed++;
         LS_COUNT(failed, 1);
@@ -155,6 +159,17 @@ le_io_memory(struct le_client *c)
     }
 }
 
+static void
+change_mind(struct le_client *c)
+{
+    struct le_slot *s = &c->slot[c->life][le_below(c->w, LE_SLOTS)];
+
+    if (!s->busy || s->canceled)
+        return;
+    s->canceled = true;
+    (void)lunette_queue_cancel(c->q, s);
+}
+
 void
 le_io_turn(struct le_client *c, bool more)
 {
@@ -168,6 +183,8 @@ le_io_turn(struct le_client *c, bool more)
             begin(c, &c->slot[c->life][i]);
     }
     (void)lunette_queue_submit(c->q);
+    if (c->w->plan.cancels && !c->w->calm && le_below(c->w, 30) == 0)
+        change_mind(c);
     n = lunette_queue_poll(c->q, done, LE_SLOTS, 0, 0);
     if (n < 0)
         LE_FAIL(c->w, "client %u cannot take what has ended: %d", c->index, n);
