@@ -84,6 +84,18 @@ left_is_there(const struct le_left *l)
            l->at->generation == l->generation && offload_share_there(&l->at->share);
 }
 
+/* Until the engine is reaped its clients keep what it had, and attach to no other: who has given
+ * back what may still be written to could have it written to. */
+static void
+left_must_be_there(struct le_world *w, const struct le_left *l)
+{
+    const struct offload_attach *at =
+        l->c->loop != NULL && l->c->life == l->life ? le_attachment(l->c) : NULL;
+
+    if (at != NULL && (at->generation != l->generation || !offload_share_there(&at->share)))
+        LE_FAIL(w, "client %u has given back what an engine has that may still run", l->c->index);
+}
+
 /* An engine receives data into the arena: of what was being read when it was killed anything may
  * come to be there, and nowhere else. */
 static void
@@ -95,6 +107,7 @@ engine_still_writes(void *user, uint8_t *mem, size_t size)
         const struct le_left *l = &w->left[i];
         struct offload_share *sh = &l->at->share;
 
+        left_must_be_there(w, l);
         if (!left_is_there(l) || sh->map_size != size || le_below(w, 2) == 0 ||
             !is_same_memory(mem + l->off, (uint8_t *)sh->map + l->off))
             continue;

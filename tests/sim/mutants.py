@@ -176,13 +176,16 @@ MUTANTS = {
 """)]),
 }
 
-# Those of offload_planted.py that whole worlds can see, too: between two looks of one turn nothing else runs there.
+# Those of offload_planted.py that whole worlds can see, too.
 MUTANTS |= {"offload-" + name: offload_planted.MUTANTS[name] for name in (
     "generation-not-checked", "generation-not-checked-by-the-engine", "bounds-in-32-bits", "bell-for-nobody",
-    "doorbell-without-a-second-look", "completion-read-twice", "submission-read-twice", "buffer-back-before-the-fence", "completions-of-the-dead")}
+    "doorbell-without-a-second-look", "completion-read-twice", "submission-read-twice")}
 MUTANTS |= {
     "engine-arena-goes-before-its-commands": ("src/engine/attach.c", [(
         "    if (a->nsessions > 0)\n        return;\n    engine_lane_free(a->lane);\n", "")]),
+    "offload-buffer-back-before-the-fence": ("src/offload/attach.c", [(
+        "        if (at->process_gone || !offload_share_there(&at->share) || at->share.slots.live == 0)\n",
+        "        if (at->state == OFFLOAD_LOST)\n")]),
     "offload-completed-twice": ("src/offload/take.c", [(
         "    look = slots_look(t, ret->slot, ret->generation);\n",
         """    {
