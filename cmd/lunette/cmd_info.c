@@ -119,24 +119,11 @@ print_state(const struct lunette_session *session, const struct lunette_session_
     }
 }
 
+/* What the login has agreed on, which an adapter that logs in by itself does not tell. */
 static void
-print_session(const struct lunette_session *session, const struct lunette_session_info *s)
+print_agreed(const struct lunette_session_info *s)
 {
     char isid[2 * sizeof(s->isid) + 1];
-
-    printf("session\n");
-    print_state(session, s);
-    print_name("target", s->target_name);
-    if (s->target_alias[0] != '\0')
-        printf("  %-25s %s\n", "alias", s->target_alias);
-    printf("  %-25s %s (portal group %u)\n", "portal", s->portal, s->tpgt);
-    printf("  %-25s %s\n", "transport", s->transport);
-    print_name("initiator", s->initiator_name);
-    *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
-    printf("  %-25s ISID %s, TSIH %u\n", "identifiers", isid, s->tsih);
-    printf("  %-25s %s\n", "authentication", s->auth_method);
-    printf("  %-25s header %s, data %s\n", "digests", s->header_digest ? "CRC32C" : "none",
-           s->data_digest ? "CRC32C" : "none");
     const struct {
         const char *key;
         uint32_t value, wanted;
@@ -151,6 +138,12 @@ print_session(const struct lunette_session *session, const struct lunette_sessio
         {"DefaultTime2Wait", s->time2wait, 0},
         {"DefaultTime2Retain", s->time2retain, 0},
     };
+
+    *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
+    printf("  %-25s ISID %s, TSIH %u\n", "identifiers", isid, s->tsih);
+    printf("  %-25s %s\n", "authentication", s->auth_method);
+    printf("  %-25s header %s, data %s\n", "digests", s->header_digest ? "CRC32C" : "none",
+           s->data_digest ? "CRC32C" : "none");
     printf("  %-25s %s\n", "InitialR2T", s->initial_r2t ? "Yes" : "No");
     printf("  %-25s %s\n", "ImmediateData", s->immediate_data ? "Yes" : "No");
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -159,6 +152,26 @@ print_session(const struct lunette_session *session, const struct lunette_sessio
             printf(" (asked for: %" PRIu32 ")", keys[i].wanted);
         putchar('\n');
     }
+}
+
+static void
+print_session(const struct lunette_session *session, const struct lunette_session_info *s)
+{
+    printf("session\n");
+    print_state(session, s);
+    print_name("target", s->target_name);
+    if (s->target_alias[0] != '\0')
+        printf("  %-25s %s\n", "alias", s->target_alias);
+    if (s->auth_method[0] == '\0') {
+        printf("  %-25s %s\n", "portal", s->portal);
+        printf("  %-25s %s, which logs in by itself and has names and secrets of its own\n",
+               "transport", s->transport);
+        return;
+    }
+    printf("  %-25s %s (portal group %u)\n", "portal", s->portal, s->tpgt);
+    printf("  %-25s %s\n", "transport", s->transport);
+    print_name("initiator", s->initiator_name);
+    print_agreed(s);
 }
 
 static void

@@ -403,7 +403,9 @@ struct lunette_session_info {
     uint32_t max_recv_data_segment_length, max_xmit_data_segment_length;
     uint32_t max_burst_length, first_burst_length, max_outstanding_r2t, max_connections;
     uint32_t error_recovery_level, time2wait, time2retain;
-    char auth_method[16]; /* "None", "CHAP", "CHAP mutual" */
+    char auth_method[16]; /* "None", "CHAP", "CHAP mutual"; "": the adapter logs in by itself, as
+                             that of offload_session, and does not tell what it has agreed on:
+                             tsih, tpgt, isid, digests and keys are all 0 */
     uint32_t bends;       /* bit n: the target departs from RFC 7143 as lunette_bend_text(n) says,
                              which harms nothing */
     enum lunette_session_state state;

@@ -42,26 +42,14 @@ info_state(const struct lunette_session *s, struct lunette_session_info *ret)
         (void)snprintf(ret->error_text, sizeof(ret->error_text), "%s", why.msg);
 }
 
-void
-api_session_info(const struct lunette_session *s, struct lunette_session_info *ret)
+/* What the login has agreed on.  An adapter that logs in by itself keeps that to itself. */
+static void
+info_agreed(const struct lunette_session *s, struct lunette_session_info *ret)
 {
     const struct iscsi_params *p = &s->params;
-    const struct iscsi_session *dp = dataplane_session(s->ctx->dp, s->sid);
 
-    memset(ret, 0, sizeof(*ret));
-    if (s->logged_in && dataplane_transport(s->ctx->dp, s->sid) != NULL)
-        (void)snprintf(ret->transport, sizeof(ret->transport), "%s",
-                       dataplane_transport(s->ctx->dp, s->sid));
-    ret->bends = s->bends | (dp != NULL ? dp->bends : 0);
-    (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
-    (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
-    if (s->target_alias != NULL)
-        (void)log_clean(ret->target_alias, sizeof(ret->target_alias), s->target_alias,
-                        strlen(s->target_alias));
-    if (s->portal != NULL) { /* it has logged in */
-        (void)snprintf(ret->portal, sizeof(ret->portal), "%s", s->portal);
+    if (s->portal != NULL)
         (void)snprintf(ret->auth_method, sizeof(ret->auth_method), "%s", s->auth_method);
-    }
     memcpy(ret->isid, s->isid, sizeof(ret->isid));
     ret->tsih = s->tsih;
     ret->tpgt = (uint16_t)(s->tpgt < 0 ? 0 : s->tpgt);
@@ -76,10 +64,31 @@ api_session_info(const struct lunette_session *s, struct lunette_session_info *r
     ret->max_outstanding_r2t = p->max_outstanding_r2t;
     ret->max_connections = p->max_connections;
     ret->error_recovery_level = p->erl;
-    ret->nconnections_wanted = s->nconnections_wanted;
-    ret->error_recovery_level_wanted = s->erl_wanted;
     ret->time2wait = p->time2wait;
     ret->time2retain = p->time2retain;
+}
+
+void
+api_session_info(const struct lunette_session *s, struct lunette_session_info *ret)
+{
+    const struct iscsi_session *dp = dataplane_session(s->ctx->dp, s->sid);
+
+    memset(ret, 0, sizeof(*ret));
+    if (s->logged_in && dataplane_transport(s->ctx->dp, s->sid) != NULL)
+        (void)snprintf(ret->transport, sizeof(ret->transport), "%s",
+                       dataplane_transport(s->ctx->dp, s->sid));
+    ret->bends = s->bends | (dp != NULL ? dp->bends : 0);
+    (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
+    (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
+    if (s->target_alias != NULL)
+        (void)log_clean(ret->target_alias, sizeof(ret->target_alias), s->target_alias,
+                        strlen(s->target_alias));
+    if (s->portal != NULL) /* it has logged in */
+        (void)snprintf(ret->portal, sizeof(ret->portal), "%s", s->portal);
+    if (!s->by_itself)
+        info_agreed(s, ret);
+    ret->nconnections_wanted = s->nconnections_wanted;
+    ret->error_recovery_level_wanted = s->erl_wanted;
     info_state(s, ret);
 }
 

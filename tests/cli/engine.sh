@@ -40,6 +40,11 @@ code 0 copy "$url" back
 begins back
 lines 1 'logged in at'
 
+# What the engine has agreed on is not made up.
+code 0 info "$url"
+grep -q 'offload_session, which logs in by itself' out; is 0 $? "info says who logs in"
+grep -q MaxBurstLength out; is 1 $? "info does not know what was agreed on"
+
 # Clients are killed while they write; the others see nothing.
 for i in 1 2 3 4 5 6; do
     timeout -s KILL "0.0$i" "$LUNETTE_BIN/lunette" copy data "$url" > /dev/null 2>&1
