@@ -88,7 +88,9 @@ __wrap_offload_check_cqe(const struct offload_cqe *e, const struct offload_limit
         struct offload_share *sh = share_of(i);
         struct offload_cqe *last;
 
-        if (sh == NULL || le_below(between, 4) != 0)
+        /* In a ring that is full an answer that has not been taken lies in that place. */
+        if (sh == NULL || sh->cq.sh->produced - sh->cq.consumed >= sh->cq.count ||
+            le_below(between, 4) != 0)
             continue;
         last = (struct offload_cqe *)(uintptr_t)(sh->cq.entries + (size_t)((sh->cq.consumed - 1) &
                                                                            (sh->cq.count - 1)) *
