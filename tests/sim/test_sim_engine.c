@@ -39,7 +39,9 @@ struct io {
     struct user *u;
     struct iovec iov;
     uint8_t buf[IO_BYTES];
-    bool out; /* the host has it */
+    struct list node; /* of those that were refused */
+    bool out;         /* the host has it */
+    unsigned good;
 };
 
 /* Somebody who uses the session, as a client's attachment does. */
@@ -75,6 +77,8 @@ struct world {
     struct answer answer;
     uint64_t seq;
     uint64_t lost_before;
+    struct list refused;
+    unsigned refusals;
     bool ended;
 };
 
@@ -82,8 +86,9 @@ struct world {
 
 static void io_done(struct scsi_cmd *sc);
 
+/* Gives it to the host, or puts it behind those that the host has refused. */
 static void
-io_queue(struct io *io)
+io_submit(struct io *io)
 {
     struct user *u = io->u;
     struct scsi_host *h = u->use.login != NULL ? engine_login_host(u->use.login) : NULL;
@@ -101,6 +106,38 @@ io_queue(struct io *io)
     sc->in = sg_from_iov(&io->iov, 1, 0, IO_BYTES);
     io->out = h->ops->queuecommand(h, sc) == 0;
     h->ops->commit(h);
+    if (!io->out)
+        list_push_back(&u->w->refused, &io->node);
+    u->w->refusals += !io->out;
+}
+
+/* Those that were refused go first, when the host says so: the two users are fair to each other. */
+static void
+io_queue(struct io *io)
+{
+    if (io->out || !list_empty(&io->node))
+        return;
+    if (list_empty(&io->u->w->refused))
+        io_submit(io);
+    else
+        list_push_back(&io->u->w->refused, &io->node);
+}
+
+static void
+io_restart(struct world *w)
+{
+    struct list again;
+
+    list_init(&again);
+    list_splice(&again, &w->refused);
+    while (!list_empty(&again)) {
+        struct io *io = container_of(list_pop_front(&again), struct io, node);
+
+        if (list_empty(&w->refused))
+            io_submit(io);
+        else
+            list_push_back(&w->refused, &io->node);
+    }
 }
 
 static void
@@ -110,9 +147,10 @@ io_done(struct scsi_cmd *sc)
 
     assert_true(io->out); /* once */
     io->out = false;
-    if (sc->host_result == DID_OK)
+    if (sc->host_result == DID_OK) {
         io->u->good++;
-    else if (sc->host_result == DID_TRANSPORT_DISRUPTED)
+        io->good++;
+    } else if (sc->host_result == DID_TRANSPORT_DISRUPTED)
         io->u->disrupted++;
     else
         io->u->other++;
@@ -151,7 +189,10 @@ on_state(struct engine_use *use, enum ipc_session_state st, const struct lunette
     u->failed += st == IPC_SESSION_FAILED;
     if (why != NULL)
         u->why = *why;
-    io_queue_all(u);
+    if (st == IPC_SESSION_RUNNING) {
+        io_restart(u->w);
+        io_queue_all(u);
+    }
 }
 
 static void
@@ -169,7 +210,7 @@ on_gone(struct engine_use *use)
 static void
 on_restart(struct engine_use *use)
 {
-    io_queue_all(container_of(use, struct user, use));
+    io_restart(container_of(use, struct user, use)->w);
 }
 
 static void
@@ -182,8 +223,10 @@ user_joins(struct world *w, int i, uint32_t index)
     u->use = (struct engine_use){.state = on_state, .gone = on_gone, .restart = on_restart};
     u->joined = true;
     u->heard = u->io_stop = false;
-    for (int k = 0; k < DEPTH; k++)
+    for (int k = 0; k < DEPTH; k++) {
         u->io[k].u = u;
+        list_init(&u->io[k].node);
+    }
     if (engine_login_use(w->e, index, &u->use, &err) < 0)
         fail_msg("%s", err.msg);
     assert_false(u->heard); /* later, not from inside the call */
@@ -201,6 +244,8 @@ user_leaves(struct world *w, int i)
     struct user *u = &w->user[i];
 
     u->io_stop = true;
+    for (int k = 0; k < DEPTH; k++)
+        list_del(&u->io[k].node);
     assert_true(sim_run_until(w->sim, user_idle, u, LIMIT_NS));
     engine_login_leave(&u->use);
     u->joined = false;
@@ -212,10 +257,14 @@ static void
 target_up(void *user)
 {
     struct world *w = user;
+    /* Fewer than the commands of both, so that the host refuses some and has them restarted. */
+    struct target_key_value set = {"QueueDepth", "3"};
     struct lu_config lun = {.kind = LU_RAM, .size = 1u << 20, .block = 512, .lun = 0};
     struct target_node_config node = {.name = NODE,
                                       .luns = &lun,
                                       .luns_count = 1,
+                                      .set = &set,
+                                      .set_count = 1,
                                       .chap_user = w->chap ? "alice" : NULL,
                                       .chap_secret = w->chap ? "wonderland wonder" : NULL,
                                       .mutual_user = w->chap ? "queen" : NULL,
@@ -256,6 +305,7 @@ world_new(uint64_t seed, bool with_target, bool chap)
 
     w->sim = sim_new(seed, seed % 3 == 0 ? &sim_rough : NULL);
     w->loop = sim_loop(w->sim);
+    list_init(&w->refused);
     w->chap = chap;
     if (with_target)
         target_up(w);
@@ -397,6 +447,18 @@ has_lost(void *user)
     return t.lost > w->lost_before;
 }
 
+/* Every command has its turn: none that was refused is forgotten. */
+static void
+check_all_move(struct world *w)
+{
+    for (int k = 0; k < USES; k++) {
+        for (int i = 0; i < DEPTH; i++) {
+            assert_true(w->user[k].io[i].good > 0);
+            w->user[k].io[i].good = 0;
+        }
+    }
+}
+
 static void
 story(uint64_t seed, unsigned seen[TROUBLES_COUNT])
 {
@@ -412,6 +474,8 @@ story(uint64_t seed, unsigned seen[TROUBLES_COUNT])
     user_joins(w, 1, index);
     assert_true(sim_run_until(w->sim, all_run, w, LIMIT_NS));
     assert_int_equal(stats_of(w).logins, 1); /* they share it */
+    world_wait(w, SEC);
+    assert_true(w->refusals > 0);
     assert_ptr_equal(w->user[0].use.login, w->user[1].use.login);
     id = engine_login_id(w->user[0].use.login);
     for (int i = 0; i < TROUBLES; i++) {
@@ -419,6 +483,7 @@ story(uint64_t seed, unsigned seen[TROUBLES_COUNT])
         struct engine_logins_totals before, after;
 
         world_wait(w, SEC);
+        check_all_move(w);
         for (int k = 0; k < USES; k++)
             w->user[k].good = w->user[k].disrupted = w->user[k].states = 0;
         engine_logins_totals(w->e, &before);
