@@ -79,6 +79,7 @@ struct world {
     uint64_t lost_before;
     struct list refused;
     unsigned refusals;
+    uint32_t conns; /* the most that the target had at a time */
     bool ended;
 };
 
@@ -292,9 +293,11 @@ stats_of(const struct world *w)
 static void
 check_turn(void *user)
 {
-    struct target_stats st = stats_of(user);
+    struct world *w = user;
+    struct target_stats st = stats_of(w);
 
     assert_true(st.sessions <= 1); /* the target sees one login */
+    w->conns = st.conns > w->conns ? st.conns : w->conns;
 }
 
 static struct world *
@@ -748,6 +751,44 @@ test_requests(void **state)
     world_free(w);
 }
 
+static void
+hold_ends(void *user)
+{
+    sim_hold(((struct world *)user)->sim, false);
+}
+
+static bool
+both_answered(void *user)
+{
+    return ((struct world *)user)->answer.count == 2;
+}
+
+/* A login that is asked for while a logout is under way comes after it: the target never has both.
+ */
+static void
+test_login_after_logout(void **state)
+{
+    struct world *w = world_new(1, true, false);
+    uint32_t index = world_record(w, false);
+
+    (void)state;
+    for (unsigned i = 1; i <= 10; i++) {
+        assert_int_equal(ask(w, ISCSI_UEVENT_LOGIN_FLASHNODE, index, ""), 0);
+        assert_int_equal(stats_of(w).logins, 2 * i - 1);
+        sim_hold(w->sim, true); /* the logout takes its time; another connection would work */
+        sim_at(w->sim, 2 * SEC, hold_ends, w);
+        ask_only(w, ISCSI_UEVENT_LOGOUT_FLASHNODE, index, "");
+        w->seq--; /* both have the same number, and one handler */
+        ask_only(w, ISCSI_UEVENT_LOGIN_FLASHNODE, index, "");
+        assert_true(sim_run_until(w->sim, both_answered, w, LIMIT_NS));
+        assert_true(is_running(w));
+        assert_int_equal(stats_of(w).logins, 2 * i);
+        assert_int_equal(ask(w, ISCSI_UEVENT_LOGOUT_FLASHNODE, index, ""), 0);
+    }
+    assert_int_equal(w->conns, 1);
+    world_free(w);
+}
+
 /* A change of the record counts from the next login on: the session comes back by what it says. */
 static void
 test_change_under_session(void **state)
@@ -902,6 +943,7 @@ main(void)
         cmocka_unit_test(test_ends_any_time),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_change_under_session),
+        cmocka_unit_test(test_login_after_logout),
         cmocka_unit_test(test_late_answers),
         cmocka_unit_test(test_ping),
         cmocka_unit_test(test_secrets),
