@@ -30,11 +30,16 @@ attach_close_fd(struct engine_attach *a, enum ipc_engine_fd what)
     a->fd[what] = -1;
 }
 
+/* Nothing of ours has an address in it any more, which the client may be waiting for. */
 static void
 attach_unmap(struct engine_attach *a)
 {
-    if (a->region != NULL)
+    struct offload_head *head = a->region;
+
+    if (a->region != NULL) {
+        __atomic_store_n(&head->released, 1, __ATOMIC_RELEASE);
         shm_unmap(a->site->loop, a->region, a->region_size);
+    }
     if (a->arena != NULL)
         shm_unmap(a->site->loop, a->arena, a->arena_size);
     a->region = a->arena = NULL;

@@ -270,15 +270,21 @@ attach_on_limit(struct loop_timer *t)
         loop_timer_start(at->loop, &at->limit, next - now);
 }
 
-/* The engine has beaten, or an entry has come; or neither for too long. */
+/* The engine has beaten, or an entry has come; or neither for too long.  Of one that was lost: it
+ * is time to look whether it has let go. */
 static void
 attach_on_pulse(struct loop_timer *t)
 {
     struct offload_attach *at = container_of(t, struct offload_attach, pulse);
-    uint64_t beat = offload_share_beat(&at->share), now = at->loop->now_ns;
+    uint64_t beat, now = at->loop->now_ns;
 
+    if (at->state == OFFLOAD_LOST) {
+        loop_defer(at->loop, &at->work);
+        return;
+    }
     if (at->share.slots.live == 0)
         return;
+    beat = offload_share_beat(&at->share);
     if (beat != at->beat || at->looked_ns > at->beat_ns)
         at->beat_ns = now;
     at->beat = beat;
@@ -590,6 +596,14 @@ attach_try_later(struct offload_attach *at)
         loop_timer_start(at->loop, &at->retry, half + loop_random(at->loop) % (half + 1));
 }
 
+/* An engine that lives on has let go of what was ours, or had nothing. */
+static bool
+attach_has_nothing(const struct offload_attach *at)
+{
+    return !offload_share_there(&at->share) || at->share.slots.live == 0 ||
+           offload_share_released(&at->share);
+}
+
 static void
 attach_on_work(struct loop_work *w)
 {
@@ -597,8 +611,10 @@ attach_on_work(struct loop_work *w)
 
     if (at->state == OFFLOAD_LOST) {
         attach_close_control(at);
-        if (at->process_gone || !offload_share_there(&at->share) || at->share.slots.live == 0)
+        if (at->process_gone || attach_has_nothing(at))
             attach_settle(at);
+        else
+            loop_timer_start(at->loop, &at->pulse, OFFLOAD_LOOK_MS * LOOP_NS_PER_MS);
     }
     if (list_empty(&at->users)) {
         if (at->state != OFFLOAD_LOST)

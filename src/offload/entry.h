@@ -28,13 +28,17 @@
 #define OFFLOAD_CDB_INLINE  32
 #define OFFLOAD_CDB_MAX     260
 
-/* The first page of the region.  The engine writes beat; everything else the client has written
- * before ATTACH, and nobody believes it. */
+/* The first page of the region.  The engine writes beat and released; everything else the client
+ * has written before ATTACH, and nobody believes it. */
 struct offload_head {
     uint32_t magic, version, slots, generation;
     uint64_t arena;
     _Alignas(
         64) uint64_t beat; /* moves at least once in OFFLOAD_BEAT_MS while work is outstanding */
+    /* 1: the engine has seen the end of the attachment, every command of it has ended, and nothing
+     * of the memory is touched any more.  So a client that has lost an engine which lives on need
+     * not wait for the end of that process. */
+    uint32_t released;
 };
 #define OFFLOAD_MAGIC     0x6e6f6c6fu
 #define OFFLOAD_HEAD_SIZE 4096

@@ -191,3 +191,11 @@ offload_share_beat(const struct offload_share *sh)
 
     return __atomic_load_n(&head->beat, __ATOMIC_RELAXED);
 }
+
+bool
+offload_share_released(const struct offload_share *sh)
+{
+    const struct offload_head *head = sh->region;
+
+    return __atomic_load_n(&head->released, __ATOMIC_ACQUIRE) != 0;
+}

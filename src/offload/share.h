@@ -69,4 +69,7 @@ void offload_share_give(struct offload_share *sh, uint32_t slot);
 /* The word that moves while the engine lives, read once. */
 uint64_t offload_share_beat(const struct offload_share *sh);
 
+/* Tells whether the engine says that it has nothing of the memory any more (offload/entry.h). */
+bool offload_share_released(const struct offload_share *sh);
+
 #endif

@@ -8,7 +8,8 @@
  *
  * An engine that is lost is believed no more: nothing is taken from the rings.  But it may still
  * execute what it has been given, so that the commands are given back, to be sent again, only when
- * its process runs no more; and only then is another attachment made (docs/design/offload.md).
+ * its process runs no more, or says that all of them have ended; and only then is another
+ * attachment made (docs/design/offload.md).
  *
  * Everything runs on our loop.
  */
@@ -21,6 +22,7 @@
 #define OFFLOAD_ANSWER_MS  10000 /* that an engine may take for an answer, or to be attached to */
 #define OFFLOAD_LEAVE_MS   60000 /* for one that has to end commands first */
 #define OFFLOAD_WEDGED_MS  10000 /* without a beat while there is something to do: it is lost */
+#define OFFLOAD_LOOK_MS    100   /* between looks whether an engine that was lost has let go */
 #define OFFLOAD_RETRY_MS   50    /* until the first new try, and then twice as long each time up */
 #define OFFLOAD_RETRY_MAX  10000 /* to this */
 #define OFFLOAD_TMF_SLOTS  4     /* that no command takes */

@@ -55,6 +55,18 @@ lines 1 'logged in at'
 comes holds 0; is 0 $? "nothing of the dead clients is mapped"
 lines 0 'sent away'
 
+# An engine that stands still for longer than its clients wait, as with its machine, goes on, and so do they.
+L bench "$url" --rw randread --depth 4 --time 15 > stood.out 2> stood.err & stood=$!
+sleep 1
+kill -STOP "$engine"
+sleep 12
+kill -CONT "$engine"
+wait $stood; is 0 $? "reads over an engine that stood still"
+grep -q 'has done nothing for 10 s' stood.err; is 0 $? "which was noticed"
+code 0 copy "$url" back
+begins back
+comes holds 0; is 0 $? "nothing is mapped of the time before"
+
 # Another user is not let in, and then is.
 if [[ $(id -u) == 0 ]] && command -v setpriv > /dev/null; then
     as_nobody() { timeout 60 setpriv --reuid=65534 --regid=65534 --clear-groups "$LUNETTE_BIN/lunette" "$@"; }

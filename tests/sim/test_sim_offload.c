@@ -663,6 +663,36 @@ test_dropped(void **state)
     world_end(w);
 }
 
+/* With a command of ours it is waited for, until it says that the command has ended.  The process
+ * need not end for that: it may have stood still for a while, as with its machine. */
+static void
+test_let_go(void **state)
+{
+    struct world *w = &world;
+
+    (void)state;
+    for (unsigned lets_go = 0; lets_go < 2; lets_go++) {
+        begin_running(w);
+        world_param(w, 0, ISCSI_PARAM_RECOVERY_TMO, "-1");
+        w->fe.hold = true;
+        w->fe.lets_go = lets_go;
+        assert_int_equal(world_submit(w, 0, 0, 0x2a, 0, 512), 0);
+        world_run(w, MS);
+        fake_engine_drop(&w->fe, 0);
+        w->fe.hold = false;
+        world_run(w, 5 * SEC);
+        assert_int_equal(w->fe.attaches, 1 + lets_go);
+        assert_int_equal(w->cmd[0].done, lets_go);
+        if (lets_go) {
+            assert_int_equal(w->cmd[0].sc.host_result, DID_TRANSPORT_DISRUPTED);
+            assert_int_equal(w->ses[0].host->state, SCSI_HOST_RUNNING);
+        } else {
+            assert_int_equal(w->ses[0].host->state, SCSI_HOST_BLOCKED);
+        }
+        world_end(w);
+    }
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 static void
@@ -748,18 +778,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_login),       cmocka_unit_test(test_login_early),
-        cmocka_unit_test(test_no_engine),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_silent),      cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_loops),       cmocka_unit_test(test_data),
-        cmocka_unit_test(test_long_cdb),    cmocka_unit_test(test_answer),
-        cmocka_unit_test(test_busy),        cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_abort_lie),   cmocka_unit_test(test_resets),
-        cmocka_unit_test(test_state_order), cmocka_unit_test(test_replacement),
-        cmocka_unit_test(test_death),       cmocka_unit_test(test_quarantine),
-        cmocka_unit_test(test_wedged),      cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_dropped),     cmocka_unit_test(test_logout),
-        cmocka_unit_test(test_stop),        cmocka_unit_test(test_teardown_busy),
+        cmocka_unit_test(test_login),         cmocka_unit_test(test_login_early),
+        cmocka_unit_test(test_no_engine),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_silent),        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_loops),         cmocka_unit_test(test_data),
+        cmocka_unit_test(test_long_cdb),      cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_busy),          cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_abort_lie),     cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_state_order),   cmocka_unit_test(test_replacement),
+        cmocka_unit_test(test_death),         cmocka_unit_test(test_quarantine),
+        cmocka_unit_test(test_wedged),        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_dropped),       cmocka_unit_test(test_let_go),
+        cmocka_unit_test(test_logout),        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_teardown_busy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,8 @@ client_forget(struct fake_engine_client *c)
     c->there = c->attached = false;
     if (c->bell != NULL)
         loop_unwatch(l, c->bell);
+    if (c->region != NULL && c->fe->lets_go)
+        ((struct offload_head *)c->region)->released = 1;
     if (c->region != NULL)
         shm_unmap(l, c->region, offload_region_size(c->slots));
     if (c->arena != NULL)

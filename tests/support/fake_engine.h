@@ -62,6 +62,7 @@ struct fake_engine {
     bool keeps;       /* does not answer DESTROY_SESSION */
     bool hold;        /* keeps commands and functions instead of serving them */
     bool no_beat;
+    bool lets_go;       /* of a client that has gone: says that it has nothing of it any more */
     unsigned die_after; /* is killed at its n-th request or entry; 0: never */
     bool dying;
     uint8_t owner[FAKE_ENGINE_SESSIONS]; /* the client of each session */
