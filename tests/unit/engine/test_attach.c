@@ -446,9 +446,12 @@ test_two_clients_one_login(void **state)
     fake_host_done(&login0->host, fake_host_find(&login0->host, login0->host.victim[0]), DID_OK);
     fake_shm_turn(&ew.w);
     assert_int_equal(ew.w.maps, 4); /* and it has not said that it lets go of it */
+    assert_int_equal(((struct offload_head *)(void *)a->c.region)->released, 0);
     fake_host_eh(&login0->host, SCSI_EH_NOT_FOUND);
     fake_shm_turn(&ew.w);
     assert_int_equal(ew.w.maps, 2);
+    assert_int_equal(((struct offload_head *)(void *)a->c.region)->released, 1);
+    assert_int_equal(((struct offload_head *)(void *)b->c.region)->released, 0);
     assert_int_equal(login0->nuses, 1);
     fake_host_done(&login0->host, 0, DID_OK);
     assert_int_equal(ring_client_turn(&b->c), 1);
