@@ -579,13 +579,18 @@ int
 sock_adopt_listener(struct loop *l, int fd, int type, const struct stream_events *ev, void *user,
                     struct stream **ret)
 {
-    int flags = fcntl(fd, F_GETFL);
+    int flags = fcntl(fd, F_GETFL), r;
 
     assert(ev != NULL && ev->accepted != NULL);
     /* accept4 has no flag like MSG_DONTWAIT. */
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    return sock_adopt(l, fd, type, SOCK_LISTENING, ev, user, ret);
+    r = sock_adopt(l, fd, type, SOCK_LISTENING, ev, user, ret);
+    /* Who connects to a local socket sees the credentials of whoever listened last: those of a
+     * service manager, unless we do so once more.  It cannot fail where it is listened already. */
+    if (r == 0 && sock_of(*ret)->family == AF_UNIX)
+        (void)listen(fd, BACKLOG);
+    return r;
 }
 
 int

@@ -384,8 +384,9 @@ stream_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
 
 /* Makes a listening stream of a descriptor that listens already, as service managers hand them
  * over; ->accepted is called as after stream_listen.  A socket file stays when the stream is
- * closed.  Returns 0, and the stream owns fd; or -errno, and fd stays the caller's (-EPROTOTYPE: fd
- * is not a stream socket; -EINVAL: it does not listen).  The caller owns *ret. */
+ * closed.  Whoever connects from now on sees this process at the other end (stream_peer_cred).
+ * Returns 0, and the stream owns fd; or -errno, and fd stays the caller's (-EPROTOTYPE: fd is not a
+ * stream socket; -EINVAL: it does not listen).  The caller owns *ret. */
 static inline int
 stream_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
                       struct stream **ret)

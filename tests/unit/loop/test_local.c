@@ -364,6 +364,36 @@ test_listeners_of_others(void **state)
     world_close(&w);
 }
 
+/* Who connects sees us, and not the process that has listened and ended since. */
+static void
+test_an_adopted_listener_is_ours(void **state)
+{
+    struct ucred who = {.pid = 0};
+    socklen_t len = sizeof(who);
+    struct stream *s = NULL;
+    struct world w;
+    int fd, client, status = -1;
+    pid_t manager;
+
+    (void)state;
+    world_open(&w);
+    fd = plain_socket(&w.at, SOCK_STREAM, false);
+    manager = fork();
+    if (manager == 0)
+        _exit(listen(fd, 8) == 0 ? 0 : 1);
+    assert_int_equal(waitpid(manager, &status, 0), manager);
+    assert_int_equal(status, 0);
+    assert_int_equal(stream_adopt_listener(w.l, fd, &listener_events, &w, &s), 0);
+    client = plain_connect(&w.at, SOCK_STREAM);
+    assert_int_equal(getsockopt(client, SOL_SOCKET, SO_PEERCRED, &who, &len), 0);
+    assert_int_equal(who.pid, getpid());
+    while (w.accepted == 0)
+        assert_true(loop_run(w.l, 5 * (int64_t)LOOP_NS_PER_S) > 0);
+    stream_close(s);
+    (void)close(client);
+    world_close(&w);
+}
+
 /* A packet with n descriptors of one pipe, whose other end is returned. */
 static int
 send_many(int fd, int n)
@@ -908,6 +938,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_one_of_many_replaces_it),
         cmocka_unit_test(test_one_that_is_about_to_listen_is_not_replaced),
         cmocka_unit_test(test_listeners_of_others),
+        cmocka_unit_test(test_an_adopted_listener_is_ours),
         cmocka_unit_test(test_too_many_descriptors),
         cmocka_unit_test(test_no_room_for_a_descriptor),
         cmocka_unit_test(test_short_receives),
