@@ -442,6 +442,7 @@ test_state_order(void **state)
     struct world *w = &world;
     struct offload_cqe e;
     uint64_t lost, back;
+    unsigned states;
 
     (void)state;
     begin_running(w);
@@ -458,10 +459,12 @@ test_state_order(void **state)
     fake_engine_put(&w->fe, 0, &e);
     assert_true(world_until(w, world_idle, SEC));
     assert_int_equal(w->ses[0].host->state, SCSI_HOST_BLOCKED);
+    states = w->ses[0].states;
     fake_engine_state_as(&w->fe, 0, IPC_SESSION_RUNNING, back); /* from before */
     fake_engine_state_as(&w->fe, 0, IPC_SESSION_BLOCKED, lost);
     world_run(w, MS);
     assert_int_equal(w->ses[0].host->state, SCSI_HOST_BLOCKED);
+    assert_int_equal(w->ses[0].states, states); /* nor did it run in between */
     /* Nothing is sent meanwhile. */
     assert_int_equal(world_submit(w, 0, 0, 0x28, 0, 512), 0);
     assert_true(world_until(w, world_idle, SEC));

@@ -21,10 +21,11 @@ fe_dead(struct fake_engine *fe)
 static void
 client_forget(struct fake_engine_client *c)
 {
-    struct loop *l = c->fe->l;
+    struct loop *l;
 
     if (!c->there)
         return;
+    l = c->fe->l;
     c->there = c->attached = false;
     if (c->bell != NULL)
         loop_unwatch(l, c->bell);
