@@ -182,6 +182,14 @@ attach_refused(struct offload_attach *at, const struct lunette_error *why)
     attach_over(at);
 }
 
+/* attach_on_limit comes in `ns`. */
+static void
+attach_set_limit(struct offload_attach *at, uint64_t ns)
+{
+    at->limit_ns = at->loop->now_ns + ns;
+    loop_timer_start(at->loop, &at->limit, ns);
+}
+
 /* ---- requests ------------------------------------------------------------------------------- */
 
 void
@@ -202,8 +210,9 @@ offload_ask(struct offload_attach *at, struct iscsi_uevent *ev, struct offload_c
     c->seq = ev->seq;
     c->due_ns = at->loop->now_ns + limit;
     list_push_back(&at->calls, &c->node);
-    if (!loop_timer_running(&at->limit))
-        loop_timer_start(at->loop, &at->limit, limit);
+    /* One that may take longer may be waited for already. */
+    if (!loop_timer_running(&at->limit) || at->limit_ns > c->due_ns)
+        attach_set_limit(at, limit);
 }
 
 static void
@@ -267,7 +276,7 @@ attach_on_limit(struct loop_timer *t)
     if (next <= now)
         offload_lost(at, -ETIMEDOUT, "does not answer");
     else if (next != UINT64_MAX)
-        loop_timer_start(at->loop, &at->limit, next - now);
+        attach_set_limit(at, next - now);
 }
 
 /* The engine has beaten, or an entry has come; or neither for too long.  Of one that was lost: it
@@ -545,7 +554,7 @@ attach_begin(struct offload_attach *at)
     if (r < 0)
         attach_connect_failed(at, r);
     else
-        loop_timer_start(at->loop, &at->limit, OFFLOAD_ANSWER_MS * LOOP_NS_PER_MS);
+        attach_set_limit(at, OFFLOAD_ANSWER_MS * LOOP_NS_PER_MS);
 }
 
 static void

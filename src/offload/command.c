@@ -124,7 +124,7 @@ offload_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
 
     assert(sc->cdb_len > 0 && sc->cdb_len <= h->max_cdb_len);
     if (!host_is_attached(s)) {
-        command_end_later(s, sc, h->state == SCSI_HOST_BLOCKED ? DID_IMM_RETRY : DID_NO_CONNECT);
+        command_end_later(s, sc, h->state == SCSI_HOST_GONE ? DID_NO_CONNECT : DID_IMM_RETRY);
         return 0;
     }
     u = s->live < h->can_queue + OFFLOAD_TMF_SLOTS
@@ -337,11 +337,15 @@ static void
 command_on_answer(struct offload_user *user, const struct offload_cqe *e)
 {
     struct offload_session *s = session_of_user(user);
-    const struct offload_use *u = &user->at->share.use[e->slot];
+    struct offload_attach *at = user->at;
 
-    /* Before the commands that a loss has ended are told (offload/entry.h). */
+    /* Before the commands that a loss has ended are told (offload/entry.h).  Whoever hears of it
+     * may ask the engine for something, and find that it is gone: then the slot is held, or was
+     * given up with all others. */
     s->stated(s, (enum ipc_session_state)e->state, e->state_event, NULL);
-    if (u->command)
+    if (at->state != OFFLOAD_UP)
+        return;
+    if (at->share.use[e->slot].command)
         command_answered(s, e);
     else
         tmf_answered(s, e);

@@ -294,22 +294,45 @@ session_on_left(struct offload_call *c, const struct iscsi_reply *rep)
     offload_session_moved(s);
 }
 
+/* Not with an engine that takes less than what the host has promised. */
+static void
+session_begin_there(struct offload_session *s)
+{
+    struct lunette_error why;
+
+    if (offload_host_attached(s, &why) < 0)
+        session_refused(s, &why);
+    else
+        session_create_there(s);
+}
+
 /* Does what is next, unless an answer is waited for. */
 static void
 session_go(struct offload_session *s)
 {
     struct iscsi_uevent leave = {.type = ISCSI_UEVENT_DESTROY_SESSION};
 
-    if (s->asking || s->user.at == NULL || !s->user.up)
+    /* It may be lost, and others be told before us. */
+    if (s->asking || s->user.at == NULL || !s->user.up || s->user.at->state != OFFLOAD_UP)
         return;
     if (s->phase == OFFLOAD_OUT) {
         if (s->wanted && !loop_timer_running(&s->again))
-            session_create_there(s);
+            session_begin_there(s);
     } else if (!s->wanted || s->phase == OFFLOAD_REFUSED) {
         session_ask(s, &leave, OFFLOAD_LEAVING, session_on_left);
     } else if (s->phase == OFFLOAD_TELLING) {
         session_tell(s);
     }
+}
+
+/* There was no memory to join the loop that has the target: begins with the first again. */
+static void
+session_join(struct offload_session *s)
+{
+    struct lunette_error why;
+
+    if (offload_join(s->conn->ad, &s->conn->opt, 0, &s->user, &why) < 0)
+        session_refused(s, &why);
 }
 
 /* Another login is due; or answers that were in the ring should have been taken by now. */
@@ -320,6 +343,8 @@ session_on_again(struct loop_timer *t)
 
     if (s->live > 0 && s->phase == OFFLOAD_OUT && s->user.at != NULL)
         offload_lost(s->user.at, -EPROTO, "has ended a session and not its commands");
+    else if (s->user.at == NULL && s->wanted)
+        session_join(s);
     else
         session_go(s);
 }
@@ -347,11 +372,7 @@ session_attached(struct offload_user *u)
     struct offload_session *s = session_of(u);
     struct lunette_error why;
 
-    if (!s->wanted || !session_is_at_home(s, &why))
-        return;
-    if (offload_host_attached(s, &why) < 0)
-        session_refused(s, &why);
-    else
+    if (s->wanted && session_is_at_home(s, &why))
         session_go(s);
 }
 
@@ -423,12 +444,13 @@ static void
 session_conn_down(struct offload_session *s)
 {
     struct offload_conn *c = s->conn;
+    bool destroyed = c->destroyed; /* else whoever is told may do that, and it is gone */
 
     c->bound = c->stopping = false;
     loop_timer_stop(s->loop, &s->again);
     offload_leave(&s->user);
     s->ev->conn_down(s->ev_user, c);
-    if (!c->destroyed)
+    if (!destroyed)
         return;
     s->conn = NULL;
     free(c);

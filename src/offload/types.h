@@ -113,6 +113,7 @@ struct offload_attach {
     uint64_t stale;         /* entries about what was over, which were dropped */
     uint32_t retry_ms;
     struct loop_timer limit, retry, pulse;
+    uint64_t limit_ns;     /* when `limit` comes */
     struct loop_work work; /* closes, and goes on */
     struct loop_work turn; /* looks at the ring */
 };

@@ -39,6 +39,8 @@ on_conn_down(void *user, void *conn)
 
     assert_ptr_equal(conn, ws->conn);
     ws->downs++;
+    if (ws->in_down != NULL)
+        ws->in_down(ws);
 }
 
 static void
@@ -52,6 +54,8 @@ on_state(void *user, enum scsi_host_state state, const struct lunette_error *why
     ws->state = state;
     if (why != NULL)
         ws->state_why = *why;
+    if (ws->in_state != NULL)
+        ws->in_state(ws);
 }
 
 static void

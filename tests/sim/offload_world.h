@@ -52,6 +52,8 @@ struct world_session {
     struct lunette_error state_why;
     struct bhs pdu;
     bool ep_there;
+    void (*in_state)(struct world_session *ws); /* from inside of what the session tells */
+    void (*in_down)(struct world_session *ws);
 };
 
 struct world {

@@ -756,6 +756,144 @@ test_stop(void **state)
     world_end(w);
 }
 
+/* ---- what is done from inside --------------------------------------------------------------- */
+
+/* Whoever hears of the loss of one session ends another, which has not been told yet, and sends it
+ * a command. */
+static void
+use_other(struct world_session *ws)
+{
+    struct world *w = ws->w;
+
+    ws->in_state = NULL;
+    assert_int_equal(w->ses[1].host->state, SCSI_HOST_RUNNING);
+    assert_int_equal(world_submit(w, 1, 0, 0x28, 0, 512), 0);
+    offload_session_ops.stop_conn(w->ses[1].conn, STOP_CONN_TERM);
+}
+
+static void
+test_other_inside(void **state)
+{
+    struct world *w = &world;
+
+    (void)state;
+    begin_running(w);
+    world_log_in(w, 1);
+    w->ses[0].in_state = use_other;
+    fake_engine_kill(&w->fe);
+    world_run(w, SEC);
+    assert_null(w->ses[0].in_state);
+    assert_int_equal(w->cmd[0].done, 1);
+    assert_int_equal(w->cmd[0].sc.host_result, DID_IMM_RETRY); /* it was not known to be over */
+    assert_int_equal(w->ses[1].downs, 1);
+    world_end(w);
+}
+
+/* The state that an answer tells has the session stopped, and the engine cannot be asked for
+ * anything any more. */
+static void
+stop_broken(struct world_session *ws)
+{
+    ws->in_state = NULL;
+    ipc_socket_broken(((struct offload_session *)ws->s)->user.at->carrier, -EIO);
+    offload_session_ops.stop_conn(ws->conn, STOP_CONN_TERM);
+}
+
+static void
+test_lost_inside(void **state)
+{
+    struct world *w = &world;
+    struct offload_cqe e;
+
+    (void)state;
+    begin_running(w);
+    w->fe.hold = true;
+    assert_int_equal(world_submit(w, 0, 0, 0x28, 0, 512), 0);
+    assert_int_equal(world_submit(w, 0, 1, 0x28, 0, 512), 0);
+    world_run(w, MS);
+    e = fake_engine_answer(&w->fe, &w->fe.held[0]);
+    e.state = IPC_SESSION_FAILED;
+    e.state_event = (uint32_t)fake_engine_number(&w->fe);
+    w->ses[0].in_state = stop_broken;
+    fake_engine_put(&w->fe, 0, &e);
+    world_run(w, SEC);
+    assert_null(w->ses[0].in_state);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(w->cmd[i].done, 1);
+        assert_int_equal(w->cmd[i].sc.host_result, DID_TRANSPORT_FAILFAST);
+    }
+    assert_int_equal(w->ses[0].downs, 1);
+    world_end(w);
+}
+
+static void
+destroy_inside(struct world_session *ws)
+{
+    ws->in_down = NULL;
+    offload_session_ops.destroy_conn(ws->conn);
+    ws->conn = NULL;
+}
+
+static void
+test_destroyed_inside(void **state)
+{
+    struct world *w = &world;
+
+    (void)state;
+    begin_running(w);
+    w->ses[0].in_down = destroy_inside;
+    offload_session_ops.stop_conn(w->ses[0].conn, STOP_CONN_TERM);
+    world_run(w, SEC);
+    assert_int_equal(w->ses[0].downs, 1);
+    assert_null(w->ses[0].conn);
+    world_end(w);
+}
+
+/* ---- what comes later ----------------------------------------------------------------------- */
+
+/* An engine that comes back and takes less is not sent what disks count on, however often it is
+ * tried. */
+static void
+test_takes_less(void **state)
+{
+    struct world *w = &world;
+
+    (void)state;
+    begin_running(w);
+    fake_engine_kill(&w->fe);
+    world_run(w, SEC);
+    w->fe.max_transfer = 65536;
+    engine_again(w);
+    world_run(w, 60 * SEC);
+    assert_int_equal(w->ses[0].host->state, SCSI_HOST_BLOCKED);
+    assert_int_equal(w->fe.sessions, 1);
+    assert_non_null(strstr(w->log, "takes 65536 bytes at a time"));
+    world_end(w);
+}
+
+/* One request may take a minute; the next has no more time for that. */
+static void
+test_two_limits(void **state)
+{
+    struct world *w = &world;
+    struct lunette_error err;
+
+    (void)state;
+    begin_running(w);
+    assert_int_equal(world_connect(w, 1, WORLD_ENGINE, &err), 0);
+    world_run(w, SEC);
+    world_create(w, 1);
+    w->fe.keeps = true;
+    offload_session_ops.stop_conn(w->ses[0].conn, STOP_CONN_TERM);
+    world_run(w, 15 * SEC);
+    w->fe.silent = true;
+    assert_int_equal(world_start(w, 1), 0);
+    world_run(w, 12 * SEC);
+    assert_int_equal(w->ses[1].logins, 1);
+    assert_int_equal(w->ses[1].login_why.code, -ETIMEDOUT);
+    world_end(w);
+}
+
 /* Torn down with commands out: they end first. */
 static void
 test_teardown_busy(void **state)
@@ -793,7 +931,9 @@ main(void)
         cmocka_unit_test(test_wedged),        cmocka_unit_test(test_idle),
         cmocka_unit_test(test_dropped),       cmocka_unit_test(test_let_go),
         cmocka_unit_test(test_logout),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_teardown_busy),
+        cmocka_unit_test(test_teardown_busy), cmocka_unit_test(test_other_inside),
+        cmocka_unit_test(test_lost_inside),   cmocka_unit_test(test_destroyed_inside),
+        cmocka_unit_test(test_takes_less),    cmocka_unit_test(test_two_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
