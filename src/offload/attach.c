@@ -49,6 +49,13 @@ tell_failed(struct offload_user *u)
 }
 
 static void
+tell_not_now(struct offload_user *u)
+{
+    if (u->waits)
+        tell_failed(u);
+}
+
+static void
 tell_fenced(struct offload_user *u)
 {
     if (u->fenced != NULL)
@@ -138,6 +145,7 @@ attach_over(struct offload_attach *at)
     bool known = at->state != OFFLOAD_UP && at->silent;
 
     at->state = OFFLOAD_LOST;
+    at->lost_ns = at->loop->now_ns;
     at->silent = true; /* of further tries that fail: the first has been told of */
     loop_timer_stop(at->loop, &at->limit);
     loop_timer_stop(at->loop, &at->pulse);
@@ -613,6 +621,15 @@ attach_has_nothing(const struct offload_attach *at)
            offload_share_released(&at->share);
 }
 
+/* Whoever has come meanwhile learns why nothing happens, and may come again. */
+static void
+attach_keep_waiting(struct offload_attach *at)
+{
+    loop_timer_start(at->loop, &at->pulse, OFFLOAD_LOOK_MS * LOOP_NS_PER_MS);
+    if (at->loop->now_ns - at->lost_ns >= OFFLOAD_ANSWER_MS * LOOP_NS_PER_MS)
+        attach_tell_users(at, tell_not_now);
+}
+
 static void
 attach_on_work(struct loop_work *w)
 {
@@ -623,7 +640,7 @@ attach_on_work(struct loop_work *w)
         if (at->process_gone || attach_has_nothing(at))
             attach_settle(at);
         else
-            loop_timer_start(at->loop, &at->pulse, OFFLOAD_LOOK_MS * LOOP_NS_PER_MS);
+            attach_keep_waiting(at);
     }
     if (list_empty(&at->users)) {
         if (at->state != OFFLOAD_LOST)

@@ -114,6 +114,7 @@ struct offload_attach {
     uint32_t retry_ms;
     struct loop_timer limit, retry, pulse;
     uint64_t limit_ns;     /* when `limit` comes */
+    uint64_t lost_ns;      /* when it was lost */
     struct loop_work work; /* closes, and goes on */
     struct loop_work turn; /* looks at the ring */
 };

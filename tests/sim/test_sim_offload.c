@@ -635,6 +635,34 @@ test_wedged(void **state)
     world_end(w);
 }
 
+/* Whoever comes while the engine has not let go is told why, after a while or at once. */
+static void
+test_wedged_newcomer(void **state)
+{
+    struct world *w = &world;
+    struct lunette_error err = {0};
+
+    (void)state;
+    begin_running(w);
+    w->fe.hold = w->fe.no_beat = true;
+    assert_int_equal(world_submit(w, 0, 0, 0x2a, 0, 512), 0);
+    world_run(w, 13 * SEC);
+    assert_int_equal(w->ses[0].host->state, SCSI_HOST_BLOCKED);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(world_connect(w, 1, WORLD_ENGINE, &err), 0);
+        world_run(w, SEC);
+        assert_int_equal(w->ses[1].ep_event, i == 0 ? 0 : -ETIMEDOUT);
+        world_run(w, 11 * SEC);
+        assert_int_equal(w->ses[1].ep_event, -ETIMEDOUT);
+        offload_session_transport.ep_why(&w->ses[1].ep, &err);
+        assert_non_null(strstr(err.msg, "has done nothing for 10 s"));
+        world_disconnect(w, 1);
+    }
+    assert_int_equal(w->cmd[0].done, 0);
+    fake_engine_kill(&w->fe);
+    world_end(w);
+}
+
 /* Idle, it need not beat. */
 static void
 test_idle(void **state)
@@ -919,21 +947,37 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_login),         cmocka_unit_test(test_login_early),
-        cmocka_unit_test(test_no_engine),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_silent),        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_loops),         cmocka_unit_test(test_data),
-        cmocka_unit_test(test_long_cdb),      cmocka_unit_test(test_answer),
-        cmocka_unit_test(test_busy),          cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_abort_lie),     cmocka_unit_test(test_resets),
-        cmocka_unit_test(test_state_order),   cmocka_unit_test(test_replacement),
-        cmocka_unit_test(test_death),         cmocka_unit_test(test_quarantine),
-        cmocka_unit_test(test_wedged),        cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_dropped),       cmocka_unit_test(test_let_go),
-        cmocka_unit_test(test_logout),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_teardown_busy), cmocka_unit_test(test_other_inside),
-        cmocka_unit_test(test_lost_inside),   cmocka_unit_test(test_destroyed_inside),
-        cmocka_unit_test(test_takes_less),    cmocka_unit_test(test_two_limits),
+        cmocka_unit_test(test_login),
+        cmocka_unit_test(test_login_early),
+        cmocka_unit_test(test_no_engine),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_data),
+        cmocka_unit_test(test_long_cdb),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_abort_lie),
+        cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_state_order),
+        cmocka_unit_test(test_replacement),
+        cmocka_unit_test(test_death),
+        cmocka_unit_test(test_quarantine),
+        cmocka_unit_test(test_wedged),
+        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_let_go),
+        cmocka_unit_test(test_logout),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_teardown_busy),
+        cmocka_unit_test(test_other_inside),
+        cmocka_unit_test(test_lost_inside),
+        cmocka_unit_test(test_destroyed_inside),
+        cmocka_unit_test(test_takes_less),
+        cmocka_unit_test(test_two_limits),
+        cmocka_unit_test(test_wedged_newcomer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
