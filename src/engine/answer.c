@@ -63,7 +63,10 @@ static void
 member_less(struct engine_member *m)
 {
     assert(m->busy > 0);
-    if (--m->busy == 0 && m->draining && m->drained != NULL)
+    if (--m->busy > 0)
+        return;
+    engine_share_leaving(&m->sharer, false);
+    if (m->draining && m->drained != NULL)
         loop_defer(m->lane->cfg.loop, &m->work);
 }
 
@@ -154,7 +157,8 @@ engine_slot_tmf_done(struct engine_slot *s, enum scsi_eh_result r)
 
 /* The client gets an answer for what belongs to no session. */
 void
-engine_lane_refuse(struct engine_lane *l, struct engine_slot *s, const struct offload_sqe *q)
+engine_lane_refuse(struct engine_lane *l, struct engine_slot *s, const struct offload_sqe *q,
+                   bool draining)
 {
     struct offload_cqe e = {.slot = s->index, .generation = s->generation, .sid = q->sid};
 
@@ -165,7 +169,7 @@ engine_lane_refuse(struct engine_lane *l, struct engine_slot *s, const struct of
         e.result = SCSI_EH_FAILED;
     } else {
         e.kind = OFFLOAD_CQ_DONE;
-        e.host_result = DID_NO_CONNECT;
+        e.host_result = draining ? DID_IMM_RETRY : DID_NO_CONNECT; /* as what was in the queue */
         e.resid_in = q->in_len;
         e.resid_out = q->out_len;
     }

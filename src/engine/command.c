@@ -108,7 +108,7 @@ lane_take(struct engine_lane *l, const struct offload_sqe *q)
         return;
     }
     if (m == NULL || m->draining || m->sharer.share == NULL || m->sharer.share->host == NULL) {
-        engine_lane_refuse(l, s, q);
+        engine_lane_refuse(l, s, q, m != NULL && m->draining);
         return;
     }
     s->member = m;

@@ -77,7 +77,7 @@ int engine_lane_add(struct engine_lane *l, struct engine_member *m);
 void engine_lane_remove(struct engine_member *m);
 
 /* Ends all that m has: what the host has not got at once, and the rest by aborts.  Meanwhile
- * commands for it are answered with DID_NO_CONNECT.  False: it has nothing, and drained is not
+ * commands for it are answered with DID_IMM_RETRY.  False: it has nothing, and drained is not
  * called; else it is called when all is done. */
 bool engine_member_drain(struct engine_member *m, void (*drained)(struct engine_member *m));
 /* Takes commands again after a drain. */

@@ -217,6 +217,7 @@ engine_member_drain(struct engine_member *m, void (*drained)(struct engine_membe
         m->drained = NULL;
         return false;
     }
+    engine_share_leaving(&m->sharer, true);
     member_end_queued(m, NULL, DID_IMM_RETRY);
     if (m->tmf == NULL)
         member_next_tmf(m); /* they end */

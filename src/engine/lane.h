@@ -71,8 +71,9 @@ void engine_lane_break(struct engine_lane *l, const char *what);
 void engine_slot_done(struct engine_slot *s);
 void engine_slot_unsent(struct engine_slot *s, enum scsi_host_result r);
 void engine_slot_tmf_done(struct engine_slot *s, enum scsi_eh_result r);
-/* An entry of no session that could take it. */
-void engine_lane_refuse(struct engine_lane *l, struct engine_slot *s, const struct offload_sqe *q);
+/* An entry of no session that could take it; draining: of one whose commands are being ended. */
+void engine_lane_refuse(struct engine_lane *l, struct engine_slot *s, const struct offload_sqe *q,
+                        bool draining);
 void engine_lane_publish(struct loop_work *w);
 void engine_lane_tell(struct loop_work *w);
 void engine_member_work(struct loop_work *w);

@@ -21,7 +21,7 @@ share_may_take(const struct engine_share *sh, const struct engine_sharer *s)
 {
     uint32_t room = sh->host->can_queue;
 
-    if (sh->refused || sh->outstanding >= room)
+    if (sh->refused || sh->outstanding >= room || (s->behind && sh->leaving > 0))
         return false;
     return s->outstanding == 0 || room - sh->outstanding > share_kept(sh, s);
 }
@@ -36,6 +36,7 @@ share_give(struct engine_share *sh, struct engine_sharer *s, struct engine_item 
         sh->refused = true;
         return r;
     }
+    s->behind = false;
     if (s->outstanding++ == 0)
         sh->idle--;
     sh->outstanding++;
@@ -133,7 +134,22 @@ engine_share_join(struct list *shares, struct loop *l, const void *key, struct e
     sh->sharers++;
     sh->idle++;
     s->share = sh;
+    s->behind = sh->leaving > 0;
     return 0;
+}
+
+void
+engine_share_leaving(struct engine_sharer *s, bool leaving)
+{
+    struct engine_share *sh = s->share;
+
+    if (sh == NULL || s->leaving == leaving)
+        return;
+    s->leaving = leaving;
+    if (leaving)
+        sh->leaving++;
+    else if (--sh->leaving == 0)
+        loop_defer(sh->loop, &sh->work);
 }
 
 void
@@ -142,6 +158,7 @@ engine_share_leave(struct engine_sharer *s)
     struct engine_share *sh = s->share;
 
     assert(sh != NULL && s->outstanding == 0 && list_empty(&s->queue));
+    engine_share_leaving(s, false);
     s->share = NULL;
     sh->sharers--;
     sh->idle--;

@@ -7,6 +7,10 @@
  * host has no command, so that one that fills the host does not make the next one wait for the
  * end of its commands.
  *
+ * Who joins while commands of others are being ended may be the next life of one of these: its
+ * first command waits until they have ended, so that no write of a former life is executed after
+ * it.
+ *
  * Everything runs on the host's loop.  Nothing is allocated for a command.
  */
 #ifndef ENGINE_SHARE_H
@@ -31,6 +35,8 @@ struct engine_sharer {
     struct list node;           /* of engine_share.waiting, while its queue is not empty */
     struct list queue;          /* items, the oldest first */
     uint32_t outstanding;       /* commands that the host has */
+    bool leaving;               /* its commands are being ended */
+    bool behind; /* it has joined while others were leaving, and has given none yet */
 };
 
 struct engine_share {
@@ -42,6 +48,7 @@ struct engine_share {
     uint32_t sharers;
     uint32_t idle;        /* sharers of which the host has no command */
     uint32_t outstanding; /* commands that the host has */
+    uint32_t leaving;     /* sharers whose commands are being ended */
     bool refused;         /* the host has no room: it has said -EBUSY */
     bool given;           /* it has got commands since its last commit */
     struct loop_work work;
@@ -54,6 +61,9 @@ int engine_share_join(struct list *shares, struct loop *l, const void *key,
                       struct engine_sharer *s);
 /* Leaves it, with nothing queued and nothing outstanding; the last one frees the share. */
 void engine_share_leave(struct engine_sharer *s);
+
+/* The commands of s are being ended from now on, or have ended. */
+void engine_share_leaving(struct engine_sharer *s, bool leaving);
 
 /* Gives a command to the host, now or when its turn has come.  The share has a host.  sc->done is
  * called later, on the loop, and calls engine_share_ended. */

@@ -460,6 +460,44 @@ test_two_clients_one_login(void **state)
     ew_end();
 }
 
+/* Whoever comes while commands of a dead client are being ended may be its next life, the writes of
+ * which must not be overtaken by those of the former one.  Others do not wait. */
+static void
+test_next_life_waits(void **state)
+{
+    struct ew_client *dead, *other, *next;
+    uint32_t sid[3];
+
+    (void)state;
+    ew_begin(1);
+    dead = ew_up(0, 8);
+    other = ew_up(1, 8);
+    sid[0] = ew_start(dead);
+    sid[1] = ew_start(other);
+    fake_login_set(login0, IPC_SESSION_RUNNING, NULL);
+    ring_client_read(&dead->c, sid[0], 0, 512);
+    ring_client_publish(&dead->c);
+    fake_shm_turn(&ew.w);
+    assert_int_equal(login0->host.ncmd, 1);
+    ew_die(dead);
+    fake_shm_turn(&ew.w);
+    next = ew_up(2, 8);
+    sid[2] = ew_start(next);
+    ring_client_read(&next->c, sid[2], 0, 1024);
+    ring_client_publish(&next->c);
+    ring_client_read(&other->c, sid[1], 0, 2048);
+    ring_client_publish(&other->c);
+    fake_shm_turn(&ew.w);
+    assert_int_equal(login0->host.ncmd, 2);
+    assert_int_equal(login0->host.cmd[1]->in.len, 2048);
+    fake_host_done(&login0->host, fake_host_find(&login0->host, login0->host.victim[0]), DID_ABORT);
+    fake_host_eh(&login0->host, SCSI_EH_SUCCESS);
+    fake_shm_turn(&ew.w);
+    assert_int_equal(login0->host.ncmd, 2);
+    assert_int_equal(login0->host.cmd[1]->in.len, 1024);
+    ew_end();
+}
+
 /* An abort reaches no command of another session, also of the same client: that is another host's.
  */
 static void
@@ -602,6 +640,7 @@ main(void)
         cmocka_unit_test(test_stop_waits_for_commands),
         cmocka_unit_test(test_engine_logs_out),
         cmocka_unit_test(test_two_clients_one_login),
+        cmocka_unit_test(test_next_life_waits),
         cmocka_unit_test(test_abort_stays_in_its_session),
         cmocka_unit_test(test_rule_breaker_is_sent_away),
         cmocka_unit_test(test_any_order),

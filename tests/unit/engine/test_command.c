@@ -529,7 +529,7 @@ test_drain_of_a_session(void **state)
     ring_client_read(&s->c, s->m.sid, 6, 512);
     ring_client_publish(&s->c);
     assert_int_equal(ring_client_turn(&s->c), 1);
-    assert_int_equal(ring_client_last(&s->c)->host_result, DID_NO_CONNECT);
+    assert_int_equal(ring_client_last(&s->c)->host_result, DID_IMM_RETRY);
     fake_host_eh(&host, SCSI_EH_FAILED); /* the reset */
     assert_int_equal(ring_client_turn(&s->c), 2);
     fake_host_eh(&host, SCSI_EH_SUCCESS); /* our abort */
