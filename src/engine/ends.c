@@ -55,14 +55,27 @@ victim_settled(struct engine_slot *v)
         engine_slot_done(v);
 }
 
+/* A command of a member that drains has not been ended by its abort, whoever has asked for that: it
+ * is tried again, and what ends it in any case is the end of the session's connections. */
+static void
+slot_abort_later(struct engine_slot *s)
+{
+    struct engine_lane *l = s->lane;
+
+    if (s->stage == SLOT_WITH_HOST && s->member->draining && !loop_timer_running(&l->again))
+        loop_timer_start(l->cfg.loop, &l->again, ENGINE_ABORT_MS * LOOP_NS_PER_MS);
+}
+
 static void
 tmf_on_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
     struct engine_slot *s = container_of(w, struct engine_slot, wait);
     struct engine_member *m = s->member;
 
-    if (s->victim != NULL)
+    if (s->victim != NULL) {
         victim_settled(s->victim);
+        slot_abort_later(s->victim);
+    }
     s->victim = NULL;
     tmf_end(s, r);
     member_next_tmf(m);
@@ -169,14 +182,10 @@ static void
 abort_on_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
     struct engine_slot *s = container_of(w, struct engine_slot, wait);
-    struct engine_lane *l = s->lane;
 
     (void)r;
     victim_settled(s);
-    /* Where that has not ended it, it is tried again, and what ends it in any case is the end of
-     * the session's connections. */
-    if (s->stage == SLOT_WITH_HOST && !loop_timer_running(&l->again))
-        loop_timer_start(l->cfg.loop, &l->again, ENGINE_ABORT_MS * LOOP_NS_PER_MS);
+    slot_abort_later(s);
 }
 
 static void

@@ -510,6 +510,36 @@ test_drain_of_a_dead_client(void **state)
     world_end(2);
 }
 
+/* The client has asked for an abort itself, which fails when the client is gone: then it is ours to
+ * try again. */
+static void
+test_drain_takes_over_an_abort(void **state)
+{
+    struct side *s = &side[0];
+
+    (void)state;
+    world_begin(2);
+    side_begin(s, 8);
+    ring_client_read(&s->c, s->m.sid, 0, 512);
+    ring_client_tmf(&s->c, s->m.sid, 1, OFFLOAD_ABORT, 0);
+    ring_client_publish(&s->c);
+    fake_shm_turn(&w);
+    assert_int_equal(host.nwait, 1);
+    engine_lane_close(s->lane);
+    assert_true(engine_member_drain(&s->m, on_drained));
+    assert_int_equal(host.nwait, 1); /* there is one already */
+    fake_host_eh(&host, SCSI_EH_FAILED);
+    fake_turn(&w.f);
+    assert_int_equal(s->drained, 0);
+    fake_advance(&w.f, MS(ENGINE_ABORT_MS));
+    assert_int_equal(host.nwait, 1);
+    fake_host_eh(&host, SCSI_EH_SUCCESS);
+    fake_turn(&w.f);
+    assert_int_equal(s->drained, 1);
+    s->drained = 0;
+    world_end(1);
+}
+
 /* A session that is stopped: all is answered, and what we have aborted may be sent again. */
 static void
 test_drain_of_a_session(void **state)
@@ -736,6 +766,7 @@ main(void)
         cmocka_unit_test(test_abort_of_others),
         cmocka_unit_test(test_reset_ends_what_waits),
         cmocka_unit_test(test_drain_of_a_dead_client),
+        cmocka_unit_test(test_drain_takes_over_an_abort),
         cmocka_unit_test(test_drain_of_a_session),
         cmocka_unit_test(test_host_gone),
         cmocka_unit_test(test_broken_rules),
