@@ -5,8 +5,11 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
+# Who looks for leaks traces the process, which the filter of system calls does not let it.
+free=()
+! grep -q __asan_init "$LUNETTE_BIN/iscsi-engine" || free=(--unconfined)
 engine() { # OPTION...: sets $engine; a line more in engine.err for each that has started
-    "$LUNETTE_BIN/iscsi-engine" --socket "$tmp/s" -v "$@" 2>> engine.err &
+    "$LUNETTE_BIN/iscsi-engine" --socket "$tmp/s" -v "${free[@]}" "$@" 2>> engine.err &
     engine=$!
     pids+=($!)
     comes test -S "$tmp/s" || { echo "FAIL: the engine does not start"; cat engine.err; exit 1; }

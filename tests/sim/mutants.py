@@ -184,8 +184,8 @@ MUTANTS |= {
     "engine-arena-goes-before-its-commands": ("src/engine/attach.c", [(
         "    if (a->nsessions > 0)\n        return;\n    engine_lane_free(a->lane);\n", "")]),
     "offload-buffer-back-before-the-fence": ("src/offload/attach.c", [(
-        "        if (at->process_gone || !offload_share_there(&at->share) || at->share.slots.live == 0)\n",
-        "        if (at->state == OFFLOAD_LOST)\n")]),
+        "        if (at->process_gone || attach_has_nothing(at))\n",
+        "        if (at->process_gone || attach_has_nothing(at) || at->state == OFFLOAD_LOST)\n")]),
     "offload-completed-twice": ("src/offload/take.c", [(
         "    look = slots_look(t, ret->slot, ret->generation);\n",
         """    {
@@ -213,7 +213,8 @@ def found_by(name, program):
         pathlib.Path(MUTANTS[name][0]).parent.name, 0)
     run = subprocess.run([program, "--seeds", str(SEEDS), "--first", str(first)] + stop, capture_output=True, text=True,
                          env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}, errors="replace")
-    lines = [l for l in run.stderr.splitlines() if l.startswith("seed ") or "Assertion" in l]
+    said = ("seed ", "Assertion", "AddressSanitizer", "runtime error")  # a crash is told by a sanitizer, where there is one
+    lines = [l for l in run.stderr.splitlines() if l.startswith(said[0]) or any(w in l for w in said[1:])]
     return [l for l in lines if run.returncode != 0 and wanted in l]
 
 
