@@ -216,11 +216,28 @@ offload_ask(struct offload_attach *at, struct iscsi_uevent *ev, struct offload_c
         return;
     }
     c->seq = ev->seq;
+    c->type = ev->type;
     c->due_ns = at->loop->now_ns + limit;
     list_push_back(&at->calls, &c->node);
     /* One that may take longer may be waited for already. */
     if (!loop_timer_running(&at->limit) || at->limit_ns > c->due_ns)
         attach_set_limit(at, limit);
+}
+
+/* Whoever hears of a refusal relies on a reason, which an engine may have left out. */
+static void
+attach_answer(struct offload_call *c, const struct iscsi_reply *rep)
+{
+    struct iscsi_reply with_why;
+
+    if (rep->err >= 0 || rep->why.code < 0) {
+        c->done(c, rep);
+        return;
+    }
+    with_why = *rep;
+    (void)lunette_fail(&with_why.why, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
+                       "the engine has refused it and not said why: %s", errno_text(rep->err));
+    c->done(c, &with_why);
 }
 
 static void
@@ -234,7 +251,10 @@ attach_on_reply(void *user, const struct iscsi_reply *rep)
         if (c->seq != rep->seq)
             continue;
         list_del(n);
-        c->done(c, rep);
+        if (c->type == rep->type)
+            attach_answer(c, rep);
+        else
+            offload_lost(at, -EPROTO, "has answered something else than it was asked");
         return;
     }
     /* of what was lost meanwhile */

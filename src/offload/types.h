@@ -40,7 +40,9 @@ struct offload_adapter {
 struct offload_call {
     struct list node;
     uint64_t seq, due_ns;
-    /* The answer, which is borrowed for the call. */
+    enum iscsi_uevent_type type;
+    /* The answer, of the same type and with a reason where it is a refusal; borrowed for the call.
+     */
     void (*done)(struct offload_call *c, const struct iscsi_reply *rep);
 };
 

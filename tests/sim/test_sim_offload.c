@@ -125,6 +125,61 @@ test_refused(void **state)
     }
 }
 
+/* An engine that refuses and gives no reason is no reason to fall over. */
+static void
+test_refused_without_words(void **state)
+{
+    static const size_t knobs[] = {
+        offsetof(struct fake_engine, hello_err), offsetof(struct fake_engine, attach_err),
+        offsetof(struct fake_engine, create_err), offsetof(struct fake_engine, param_err),
+        offsetof(struct fake_engine, start_err)};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(knobs) / sizeof(knobs[0]); i++) {
+        struct world *w = &world;
+        struct lunette_error err = {0};
+
+        world_begin(w, 1, NULL);
+        w->fe.wordless = true;
+        *(int *)(void *)((char *)&w->fe + knobs[i]) = -EPERM;
+        fake_engine_start(&w->fe, w->sim);
+        assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
+        world_run(w, SEC);
+        assert_int_equal(w->ses[0].ep_event, i < 2 ? -EPERM : 1);
+        if (i < 2) {
+            offload_session_transport.ep_why(&w->ses[0].ep, &err);
+        } else {
+            world_create(w, 0);
+            assert_int_equal(world_start(w, 0), 0);
+            world_run(w, SEC);
+            assert_int_equal(w->ses[0].logins, 1);
+            err = w->ses[0].login_why;
+        }
+        assert_int_equal(err.code, -EPERM);
+        assert_non_null(strstr(err.msg, "not said why"));
+        world_end(w);
+    }
+}
+
+/* Nor is one that answers what it was not asked: what it agrees to would not be there. */
+static void
+test_confused(void **state)
+{
+    struct world *w = &world;
+    struct lunette_error err = {0};
+
+    (void)state;
+    world_begin(w, 1, NULL);
+    w->fe.confused = true;
+    fake_engine_start(&w->fe, w->sim);
+    assert_int_equal(world_connect(w, 0, WORLD_ENGINE, &err), 0);
+    world_run(w, SEC);
+    assert_int_equal(w->ses[0].ep_event, -EPROTO);
+    offload_session_transport.ep_why(&w->ses[0].ep, &err);
+    assert_non_null(strstr(err.msg, "something else"));
+    world_end(w);
+}
+
 static void
 test_silent(void **state)
 {
@@ -951,6 +1006,8 @@ main(void)
         cmocka_unit_test(test_login_early),
         cmocka_unit_test(test_no_engine),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_without_words),
+        cmocka_unit_test(test_confused),
         cmocka_unit_test(test_silent),
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_loops),

@@ -288,6 +288,10 @@ reply(struct fake_engine_client *c, struct iscsi_reply *rep, int err, const char
     rep->err = err;
     if (err < 0)
         (void)lunette_fail(&rep->why, err, LUNETTE_DOM_USAGE, 0, "%s", what);
+    if (c->fe->wordless)
+        memset(&rep->why, 0, sizeof(rep->why));
+    if (c->fe->confused && rep->type == ISCSI_UEVENT_ENGINE_ATTACH)
+        rep->type = ISCSI_UEVENT_ENGINE_FD;
     c->ipc.reply(c->ipc.binding, rep);
 }
 

@@ -56,7 +56,9 @@ struct fake_engine {
     uint32_t max_transfer;
     int hello_err, attach_err, create_err, start_err, param_err; /* -errno: refuses */
     int login_err;                                               /* of CONN_LOGIN_STATE */
-    bool silent;                                                 /* does not answer requests */
+    bool wordless;                                               /* refuses with no reason at all */
+    bool confused;    /* answers a request as if another one had been made */
+    bool silent;      /* does not answer requests */
     bool no_login;    /* does not tell how the login went */
     bool early_login; /* tells before it answers START_CONN */
     bool keeps;       /* does not answer DESTROY_SESSION */
