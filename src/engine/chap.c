@@ -11,12 +11,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/secret_file.h"
 #include "engine/flash_priv.h"
 #include "wire/chap.h"
 
 #define CHAP_FILE  "chap"
+#define CHAP_LOCK  "chap.lock"
 #define CHAP_KIND  "chap"
 #define CHAP_ENTRY (16 + CHAP_NAME_MAX + CHAP_SECRET_MAX + 3) /* bytes of one in the file */
 
@@ -182,24 +184,52 @@ chap_check(uint32_t index, const struct login_account *a, struct lunette_error *
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "a CHAP entry has a name and a secret of 1 to %d bytes each",
                             CHAP_SECRET_MAX);
-    if (strchr(a->name, '\n') != NULL || memchr(a->secret, '\n', a->secret_len) != NULL ||
+    if (memchr(a->secret, '\n', a->secret_len) != NULL ||
         memchr(a->secret, '\0', a->secret_len) != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "a CHAP name and its secret are a line of text each");
+    /* Whoever may use the engine sets names, and root's terminal shows them. */
+    for (const char *c = a->name; *c != '\0'; c++) {
+        if (*c < ' ' || *c > '~')
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "a CHAP name is a line of letters, digits, blanks and signs of "
+                                "ASCII");
+    }
     return 0;
 }
 
-/* Changes the file while no other loop does; the folder itself is what is locked for so long. */
+/* Waits until no other loop changes the file.  What is locked is a file that nobody else can open:
+ * a folder is locked by whoever can read it, and for as long as he likes.  The lock is given back
+ * when *ret is closed; -1: the entries are in memory only. */
+static int
+chap_lock(const struct engine_flash *f, int *ret)
+{
+    int r = 0;
+
+    *ret = -1;
+    if (f->state < 0)
+        return 0;
+    *ret = openat(f->state, CHAP_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (*ret < 0)
+        return -errno;
+    if (flock(*ret, LOCK_EX) < 0) {
+        r = -errno;
+        close(*ret);
+    }
+    return r;
+}
+
+/* Changes the file while no other loop does. */
 static int
 chap_change(struct engine_flash *f, uint32_t index, const struct login_account *a,
             struct lunette_error *err)
 {
     struct login_account old = {.secret_len = 0};
     struct chap_table *t;
-    int r;
+    int lock, r = chap_lock(f, &lock);
 
-    if (f->state >= 0 && flock(f->state, LOCK_EX) < 0)
-        return flash_not_written(-errno, "the table of names and secrets", err);
+    if (r < 0)
+        return flash_not_written(r, "the table of names and secrets", err);
     r = chap_table_get(f, &t, err);
     if (r == 0 && a == NULL && t->entry[index].name[0] == '\0')
         r = chap_none(index, err);
@@ -217,8 +247,8 @@ chap_change(struct engine_flash *f, uint32_t index, const struct login_account *
         explicit_bzero(&old, sizeof(old));
     }
     chap_table_free(t);
-    if (f->state >= 0)
-        (void)flock(f->state, LOCK_UN);
+    if (lock >= 0)
+        close(lock);
     return r;
 }
 

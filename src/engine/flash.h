@@ -8,8 +8,9 @@
  * there whole or not at all.  One that is torn is set aside and reported, and the others work.
  *
  * Names and secrets are in DIR/chap, which its owner alone may read, and records refer to them by
- * index.  That file is read when one is needed and no secret stays in memory afterwards; where the
- * tables are in memory only, they stay there until they are deleted.
+ * index.  That file is read when one is needed.  A login that has it wipes it, and only what keeps
+ * a session logged in (login/reopen.h) has a copy for as long; where the tables are in memory only,
+ * secrets stay there until they are deleted.
  *
  * Changes wait for the disk, also on an engine's loop: they are few, and who asked for one is told
  * after it is there.  docs/design/flash.md says why.
@@ -70,7 +71,8 @@ int engine_flash_delete(struct engine_flash *f, uint32_t index, struct lunette_e
  * -errno with *err, and then *ret is untouched. */
 int engine_chap_get(struct engine_flash *f, uint32_t index, struct login_account *ret,
                     struct lunette_error *err);
-/* Replaces or adds one; on the disk before this returns.  -EINVAL: what a line cannot hold. */
+/* Replaces or adds one; on the disk before this returns.  -EINVAL: what a line cannot hold, or a
+ * name with bytes that a terminal would take as more than a letter. */
 int engine_chap_set(struct engine_flash *f, uint32_t index, const struct login_account *a,
                     struct lunette_error *err);
 /* -ENOENT; -EBUSY: a record has it, of any loop. */
