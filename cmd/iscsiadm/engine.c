@@ -34,6 +34,7 @@ struct adm_engine {
     uint32_t loops;
     /* the question that is under way */
     uint64_t seq;
+    enum iscsi_uevent_type type;
     bool answered;
     uint32_t told_loops; /* by HELLO */
     int result;
@@ -91,6 +92,19 @@ engine_on_gone(void *user, const struct lunette_error *why)
     k->why = *why;
 }
 
+/* Lines are shown on a terminal, which an engine of another user must not steer. */
+static void
+engine_take_text(struct adm_engine_answer *a, const void *text, uint32_t len)
+{
+    len = len <= IPC_REPLY_DATA_MAX ? len : IPC_REPLY_DATA_MAX;
+    memcpy(a->text, text, len);
+    a->text[len] = '\0';
+    for (char *c = a->text; *c != '\0'; c++) {
+        if (((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f)
+            *c = '?';
+    }
+}
+
 static void
 engine_on_reply(void *user, const struct iscsi_reply *rep)
 {
@@ -103,7 +117,15 @@ engine_on_reply(void *user, const struct iscsi_reply *rep)
     e->answered = true;
     e->result = rep->err;
     e->why = rep->why;
-    if (rep->err < 0)
+    if (rep->type != e->type)
+        e->result =
+            lunette_fail(&e->why, -EPROTO, LUNETTE_DOM_CONNECT, EPROTO,
+                         "the engine at %s answers something else than it was asked", e->path);
+    else if (rep->err < 0 && rep->why.code >= 0)
+        (void)lunette_fail(&e->why, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
+                           "the engine at %s has refused it and not said why: %s", e->path,
+                           errno_text(rep->err));
+    if (e->result < 0)
         return;
     if (rep->type == ISCSI_UEVENT_HELLO)
         e->told_loops = rep->r.hello.loops;
@@ -111,8 +133,7 @@ engine_on_reply(void *user, const struct iscsi_reply *rep)
         return;
     e->answer->value = rep->r.value;
     e->answer->more = len > 0 && rep->r.text.more;
-    memcpy(e->answer->text, rep->data, len <= IPC_REPLY_DATA_MAX ? len : IPC_REPLY_DATA_MAX);
-    e->answer->text[len <= IPC_REPLY_DATA_MAX ? len : IPC_REPLY_DATA_MAX] = '\0';
+    engine_take_text(e->answer, rep->data, len);
 }
 
 /* Who only asks about tables is not interested. */
@@ -143,6 +164,7 @@ engine_ask(struct adm_engine *e, struct engine_link *k, struct iscsi_uevent *ev,
         return engine_lost(e, k->why.msg, err);
     e->answered = false;
     e->seq = 0;
+    e->type = ev->type;
     r = ipc_request(ipc_encoded_client_ipc(k->end), ev, text, (uint32_t)strlen(text));
     if (r < 0)
         return engine_lost(e, errno_text(r), err);

@@ -28,12 +28,13 @@ static int
 engine_list_loop(struct adm_engine *e, uint32_t loop, struct adm_engine_answer *answer,
                  json_t *list, struct lunette_error *err)
 {
-    uint32_t from = 0;
+    uint32_t from = 0, last;
     int r;
 
     do {
         char *at = answer->text, *line;
 
+        last = from;
         r = adm_engine_ask(e, loop, ISCSI_UEVENT_LIST_FLASHNODES, from, "", answer, err);
         while (r == 0 && (line = adm_engine_line(&at)) != NULL) {
             json_t *node = engine_node(line);
@@ -43,7 +44,7 @@ engine_list_loop(struct adm_engine *e, uint32_t loop, struct adm_engine_answer *
             from = (uint32_t)adm_number(node, "index") + 1;
             adm_append(list, node);
         }
-    } while (r == 0 && answer->more);
+    } while (r == 0 && answer->more && from > last);
     return r;
 }
 

@@ -18,12 +18,13 @@ static int
 engine_chap_names(struct adm_engine *e, struct adm_engine_answer *answer,
                   char *name[ENGINE_CHAPS_MAX], struct lunette_error *err)
 {
-    uint32_t from = 0;
+    uint32_t from = 0, last;
     int r;
 
     do {
         char *at = answer->text, *line, *rest;
 
+        last = from;
         r = adm_engine_ask(e, 0, ISCSI_UEVENT_LIST_CHAP, from, "", answer, err);
         while (r == 0 && (line = adm_engine_line(&at)) != NULL) {
             unsigned long i = strtoul(line, &rest, 10);
@@ -34,7 +35,7 @@ engine_chap_names(struct adm_engine *e, struct adm_engine_answer *answer,
             free(name[i]);
             name[i] = strdup(rest + 1);
         }
-    } while (r == 0 && answer->more);
+    } while (r == 0 && answer->more && from > last);
     return r;
 }
 
