@@ -77,6 +77,8 @@ walk_string(struct walk *w, char *s, size_t size)
             (field) = (__typeof__(field))v_;                                                       \
     } while (0)
 
+/* The sentence goes to logs and terminals, which the process at the other end must not steer, nor
+ * add lines to: it has the bytes that lunette_fail leaves in one. */
 static void
 walk_error(struct walk *w, struct lunette_error *e)
 {
@@ -84,6 +86,12 @@ walk_error(struct walk *w, struct lunette_error *e)
     ENUM(w, e->domain, LUNETTE_DOM_NOTFOUND + 1);
     U(w, e->detail, 4);
     walk_string(w, e->msg, sizeof(e->msg));
+    if (!w->decode || w->bad)
+        return;
+    for (char *c = e->msg; *c != '\0'; c++) {
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    }
 }
 
 static void

@@ -309,6 +309,23 @@ test_every_reply_there_and_back(void **state)
 }
 
 /* What is packed comes back, and bytes that make no sense do no harm. */
+/* A sentence of another process adds no line to a log and steers no terminal. */
+static void
+test_sentences_are_cleaned(void **state)
+{
+    struct iscsi_reply rep = {.type = ISCSI_UEVENT_HELLO, .err = -EPERM}, back;
+    uint8_t buf[IPC_MSG_MAX];
+    int n;
+
+    (void)state;
+    rep.why.code = -EPERM;
+    (void)snprintf(rep.why.msg, sizeof(rep.why.msg), "no\nroot: all is well\033[2J\xff!");
+    n = ipc_encode_reply(&rep, buf, sizeof(buf));
+    assert_true(n > 0);
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), 0);
+    assert_string_equal(back.why.msg, "no?root: all is well?[2J?!");
+}
+
 static void
 test_latency_there_and_back(void **state)
 {
@@ -694,6 +711,7 @@ main(void)
         cmocka_unit_test(test_every_request_there_and_back),
         cmocka_unit_test(test_extras_of_an_endpoint),
         cmocka_unit_test(test_every_reply_there_and_back),
+        cmocka_unit_test(test_sentences_are_cleaned),
         cmocka_unit_test(test_latency_there_and_back),
         cmocka_unit_test(test_counts_are_bounded),
         cmocka_unit_test(test_what_no_encoder_writes),
