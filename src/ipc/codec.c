@@ -113,12 +113,14 @@ walk_count(struct walk *w, uint32_t *count, uint32_t max)
         w->bad = true;
 }
 
+#define ERRNO_MAX 4095 /* no system has a larger one, and each can be negated */
+
 /* 0 or -errno. */
 static void
 walk_errno(struct walk *w, int *err)
 {
     U(w, *err, 4);
-    if (*err > 0)
+    if (*err > 0 || *err < -ERRNO_MAX)
         w->bad = true;
 }
 

@@ -280,6 +280,29 @@ reply_round_trip(const struct iscsi_reply *rep)
     assert_int_equal(ipc_encode_reply(rep, again, (size_t)n - 1), -ENOBUFS);
 }
 
+/* What cannot be negated, or is no error of any system, is no answer. */
+static void
+test_errors_have_a_bound(void **state)
+{
+    static const int errs[] = {-1, -4095, -4096, INT32_MIN};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(errs) / sizeof(errs[0]); i++) {
+        struct iscsi_reply rep = {.type = ISCSI_UEVENT_HELLO, .err = errs[i]}, back;
+        uint8_t buf[IPC_MSG_MAX];
+        /* type, seq, sid and cid are behind the head */
+        size_t at = 4 + 4 + 8 + 4 + 2;
+        int n;
+
+        rep.err = -1;
+        n = ipc_encode_reply(&rep, buf, sizeof(buf));
+        assert_true(n > 0);
+        for (unsigned k = 0; k < 4; k++)
+            buf[at + k] = (uint8_t)((uint32_t)errs[i] >> (8 * k));
+        assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), i < 2 ? 0 : -EPROTO);
+    }
+}
+
 static void
 test_every_reply_there_and_back(void **state)
 {
@@ -710,6 +733,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_there_and_back),
         cmocka_unit_test(test_extras_of_an_endpoint),
+        cmocka_unit_test(test_errors_have_a_bound),
         cmocka_unit_test(test_every_reply_there_and_back),
         cmocka_unit_test(test_sentences_are_cleaned),
         cmocka_unit_test(test_latency_there_and_back),
